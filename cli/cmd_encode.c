@@ -1,0 +1,101 @@
+/* cmd_encode.c - `tandem encode`: texts to vectors. */
+#include <string.h>
+
+#include "cli/cli.h"
+#include "tandem/dataset.h"
+#include "tandem/file.h"
+#include "tandem/log.h"
+#include "tandem/machine.h"
+#include "tandem/model.h"
+
+typedef struct {
+    const char *model, *input, *output;
+    int64_t side; /* tandem_side */
+    int64_t max_length;
+} encode_options;
+
+static const tandem_option encode_table[] = {
+    {.name = "model", .letter = 'm', .type = TANDEM_OPTION_STRING, .required = true, .offset = offsetof(encode_options, model),
+     .value = "DIR", .help = "the bi-encoder, a sentence-transformers directory"},
+    {.name = "input", .letter = 'i', .type = TANDEM_OPTION_STRING, .required = true, .offset = offsetof(encode_options, input),
+     .value = "FILE.jsonl|DATASET", .help = "lines of {\"_id\", \"text\", \"title\"?} (.zst too), or a dataset folder"},
+    {.name = "side", .type = TANDEM_OPTION_CHOICE, .offset = offsetof(encode_options, side), .value = "query|document", .initial = "document",
+     .help = "whose prompt is put before the texts, and which of a dataset's files is read"},
+    {.name = "max-length", .type = TANDEM_OPTION_INT, .offset = offsetof(encode_options, max_length), .value = "N", .initial = "0",
+     .min = 0, .max = 1 << 20, .help = "tokens read of a text, special ones included; 0: what the model says"},
+    {.name = "output", .letter = 'o', .type = TANDEM_OPTION_STRING, .required = true, .offset = offsetof(encode_options, output),
+     .value = "OUT.h5|OUT.npy", .help = "where the vectors go, rows in input order"},
+    TANDEM_OPTION_END,
+};
+
+static int encode_texts(const encode_options *options, tandem_model *model, const tandem_texts *texts)
+{
+    tandem_vectors vectors;
+    tandem_side side = (tandem_side)options->side;
+    double start = tandem_seconds();
+    TANDEM_TRY(tandem_model_encode_texts(&vectors, model, texts->items, texts->count, side, true, "encoding"));
+    int rc = tandem_model_write_vectors(options->output, model, &vectors, texts->items, side);
+    if (rc == 0) {
+        tandem_log_info("%s: %zu vectors of %zu numbers in %.1f s", options->output, vectors.count, vectors.dim, tandem_seconds() - start);
+    }
+    tandem_vectors_free(&vectors);
+    return rc;
+}
+
+static int encode_dataset(const encode_options *options, tandem_model *model)
+{
+    tandem_dataset *dataset;
+    TANDEM_TRY(tandem_dataset_open(&dataset, options->input));
+    int rc = encode_texts(options, model, options->side == TANDEM_QUERY ? &dataset->queries : &dataset->corpus);
+    tandem_dataset_free(dataset);
+    return rc;
+}
+
+static int encode_file(const encode_options *options, tandem_model *model)
+{
+    tandem_arena *arena = tandem_arena_new();
+    if (arena == NULL) {
+        return TANDEM_ERROR;
+    }
+    tandem_texts texts = {0};
+    int rc = tandem_texts_read(&texts, arena, options->input);
+    if (rc == 0) {
+        rc = encode_texts(options, model, &texts);
+    }
+    tandem_texts_free(&texts);
+    tandem_arena_free(arena);
+    return rc;
+}
+
+static bool ends_with(const char *text, const char *ending)
+{
+    size_t length = strlen(text), tail = strlen(ending);
+    return length > tail && strcmp(text + length - tail, ending) == 0;
+}
+
+static int run_encode(const void *arguments, size_t count, char *const *words)
+{
+    (void)count;
+    (void)words;
+    const encode_options *options = arguments;
+    if (!ends_with(options->output, ".h5") && !ends_with(options->output, ".npy")) {
+        return tandem_error_code(TANDEM_USAGE, "%s: the name must end in .h5 or .npy", options->output);
+    }
+    tandem_interrupt_install();
+    tandem_model_options load = {.kind = TANDEM_BI_ENCODER, .max_length = (size_t)options->max_length};
+    tandem_model *model;
+    TANDEM_TRY(tandem_model_load(&model, options->model, &load));
+    int rc = tandem_dir_exists(options->input) ? encode_dataset(options, model) : encode_file(options, model);
+    tandem_model_free(model);
+    return rc;
+}
+
+const tandem_command tandem_command_encode = {
+    .name = "encode",
+    .summary = "write the embeddings of texts",
+    .options = encode_table,
+    .options_size = sizeof(encode_options),
+    .run = run_encode,
+    .notes = "OUT.h5 holds /embeddings [n, d], /ids, and what made them; OUT.npy the vectors alone. Vectors are kept in the cache under the hash "
+             "of weights, tokenizer, settings and texts, and read from there the next time (TANDEM_CACHE=off: not).",
+};

@@ -1,0 +1,244 @@
+/* cmd_eval.c - tandem eval: metrics of runs, and whether their differences are real. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/eval_report.h"
+#include "tandem/log.h"
+#include "tandem/qrels.h"
+#include "tandem/run.h"
+
+enum { ROUNDS = 100000, RESAMPLES = 10000 };
+
+typedef struct {
+    const char *metrics;
+    bool per_query, compare, common, json;
+    int64_t seed;
+} eval_options;
+
+static const tandem_option table[] = {
+    {.name = "metrics", .letter = 'm', .type = TANDEM_OPTION_STRING, .offset = offsetof(eval_options, metrics),
+     .value = "LIST", .initial = "ndcg@10,recall@100,map,mrr@10,precision@10",
+     .help = "metrics, separated by commas"},
+    {.name = "per-query", .type = TANDEM_OPTION_FLAG, .offset = offsetof(eval_options, per_query),
+     .help = "print the values of every query too"},
+    {.name = "compare", .type = TANDEM_OPTION_FLAG, .offset = offsetof(eval_options, compare),
+     .help = "compare every other run with the first, and print 95 % intervals"},
+    {.name = "common", .type = TANDEM_OPTION_FLAG, .offset = offsetof(eval_options, common),
+     .help = "average over the judged queries that every run has, not over all judged queries"},
+    {.name = "json", .type = TANDEM_OPTION_FLAG, .offset = offsetof(eval_options, json),
+     .help = "print JSON instead of tables"},
+    {.name = "seed", .type = TANDEM_OPTION_INT, .offset = offsetof(eval_options, seed), .value = "N", .initial = "13",
+     .min = 0, .max = 9007199254740992.0, .help = "seed of bootstrap and randomization"},
+    TANDEM_OPTION_END,
+};
+
+/* ---- metrics --------------------------------------------------------------------------- */
+static int add_metric(eval_report *report, const char *name)
+{
+    tandem_metric metric;
+    TANDEM_TRY(tandem_metric_parse(&metric, name));
+    for (size_t i = 0; i < report->metric_count; i++) {
+        if (strcmp(report->metrics[i].name, metric.name) == 0) {
+            return tandem_error_code(TANDEM_USAGE, "metric '%s' is asked for twice", metric.name);
+        }
+    }
+    void *metrics = report->metrics;
+    TANDEM_TRY(tandem_realloc(&metrics, report->metric_count + 1, sizeof metric));
+    report->metrics = metrics;
+    report->metrics[report->metric_count++] = metric;
+    return TANDEM_OK;
+}
+
+static int parse_metrics(eval_report *report, const char *list)
+{
+    while (true) {
+        const char *comma = strchr(list, ',');
+        char *name = tandem_strndup(list, comma ? (size_t)(comma - list) : strlen(list));
+        int rc = name ? add_metric(report, name) : TANDEM_ERROR;
+        free(name);
+        if (rc < 0 || !comma) {
+            return rc;
+        }
+        list = comma + 1;
+    }
+}
+
+/* ---- scores ------------------------------------------------------------------------------- */
+static void warn_of_gaps(const eval_run *run, bool common, size_t judged)
+{
+    if (run->scores.missing > 0) {
+        tandem_log_warn("%s: %zu of %zu judged queries are missing%s", run->path, run->scores.missing, judged,
+                        common ? "" : " and count 0");
+    }
+    if (run->scores.unjudged > 0) {
+        tandem_log_warn("%s: %zu queries are not judged and do not count", run->path, run->scores.unjudged);
+    }
+}
+
+/* Which queries every run has; scores of all runs are of the same judged queries. */
+static int select_common(eval_report *report, tandem_run *const *runs)
+{
+    size_t judged = report->runs[0].scores.query_count;
+    report->selected_count = 0;
+    for (size_t q = 0; q < judged; q++) {
+        bool everywhere = true;
+        for (size_t r = 0; r < report->run_count; r++) {
+            everywhere = everywhere && tandem_run_find(runs[r], report->runs[0].scores.query_ids[q]);
+        }
+        if (everywhere) {
+            report->selected[report->selected_count++] = q;
+        }
+    }
+    return report->selected_count > 0 ? TANDEM_OK : tandem_error("no judged query is in every run");
+}
+
+static int score_runs(eval_report *report, const tandem_qrels *qrels, tandem_run **runs, bool common)
+{
+    size_t judged = tandem_qrels_count(qrels);
+    for (size_t r = 0; r < report->run_count; r++) {
+        eval_run *run = &report->runs[r];
+        TANDEM_TRY(tandem_run_read(&runs[r], run->path));
+        run->name = tandem_run_name(runs[r]);
+        int rc = tandem_scores_compute(&run->scores, qrels, runs[r], report->metrics, report->metric_count, true);
+        if (rc < 0) {
+            return tandem_error_context(rc, "%s", run->path);
+        }
+        warn_of_gaps(run, common, judged);
+    }
+    report->selected = tandem_alloc(judged, sizeof *report->selected);
+    if (!report->selected) {
+        return TANDEM_ERROR;
+    }
+    if (common) {
+        return select_common(report, runs);
+    }
+    report->selected_count = judged;
+    for (size_t q = 0; q < judged; q++) {
+        report->selected[q] = q;
+    }
+    return TANDEM_OK;
+}
+
+/* ---- cells: a run by a metric ----------------------------------------------------------------- */
+static void gather(double *out, const eval_report *report, size_t run, size_t metric)
+{
+    const tandem_scores *scores = &report->runs[run].scores;
+    for (size_t i = 0; i < report->selected_count; i++) {
+        out[i] = scores->values[metric * scores->query_count + report->selected[i]];
+    }
+}
+
+static double mean(const double *values, size_t count)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < count; i++) {
+        sum += values[i];
+    }
+    return sum / (double)count;
+}
+
+static int fill_cells(eval_report *report, uint64_t seed)
+{
+    size_t count = report->selected_count;
+    double *values = tandem_alloc(count, sizeof *values), *baseline = tandem_alloc(count, sizeof *baseline);
+    int rc = values && baseline ? TANDEM_OK : TANDEM_ERROR;
+    for (size_t r = 0; r < report->run_count; r++) {
+        for (size_t m = 0; rc >= 0 && m < report->metric_count; m++) {
+            eval_cell *cell = &report->cells[r * report->metric_count + m];
+            gather(values, report, r, m);
+            cell->mean = mean(values, count);
+            if (!report->compared) {
+                continue;
+            }
+            rc = tandem_bootstrap_mean(&cell->low, &cell->high, values, count, RESAMPLES, seed);
+            if (rc >= 0 && r > 0) {
+                gather(baseline, report, 0, m);
+                rc = tandem_compare_paired(&cell->comparison, baseline, values, count, ROUNDS, seed);
+            }
+        }
+    }
+    free(values);
+    free(baseline);
+    return rc;
+}
+
+/* ---- the command --------------------------------------------------------------------------------- */
+static int make_report(eval_report *report, const eval_options *options, const char *qrels_path, tandem_run **runs)
+{
+    tandem_qrels *qrels;
+    size_t cells;
+    TANDEM_TRY(parse_metrics(report, options->metrics));
+    if (!tandem_size_mul(&cells, report->run_count, report->metric_count)) {
+        return tandem_error("too many runs and metrics");
+    }
+    report->cells = tandem_alloc(cells, sizeof *report->cells);
+    if (!report->cells) {
+        return TANDEM_ERROR;
+    }
+    TANDEM_TRY(tandem_qrels_read(&qrels, qrels_path));
+    int rc = score_runs(report, qrels, runs, options->common);
+    if (rc >= 0) {
+        rc = fill_cells(report, (uint64_t)options->seed);
+    }
+    report->qrels = qrels; /* holds the query ids */
+    return rc;
+}
+
+static int print_report(const eval_report *report, bool json)
+{
+    tandem_buffer text = TANDEM_BUFFER_INIT;
+    int rc = json ? eval_report_json(&text, report) : eval_report_text(&text, report);
+    if (rc >= 0 && (fwrite(text.data, 1, text.length, stdout) != text.length || fflush(stdout) != 0)) {
+        rc = tandem_error("cannot write to stdout");
+    }
+    tandem_buffer_free(&text);
+    return rc;
+}
+
+static int run_eval(const void *raw, size_t count, char *const *arguments)
+{
+    const eval_options *options = raw;
+    eval_report report = {.run_count = count - 1, .compared = options->compare, .per_query = options->per_query};
+    if (options->compare && count < 3) {
+        return tandem_error_code(TANDEM_USAGE, "--compare needs at least two runs");
+    }
+    report.runs = tandem_alloc(report.run_count, sizeof *report.runs);
+    tandem_run **runs = tandem_alloc(report.run_count, sizeof(tandem_run *));
+    int rc = report.runs && runs ? TANDEM_OK : TANDEM_ERROR;
+    if (rc >= 0) {
+        for (size_t r = 0; r < report.run_count; r++) {
+            report.runs[r].path = arguments[r + 1];
+        }
+        rc = make_report(&report, options, arguments[0], runs);
+    }
+    if (rc >= 0) {
+        rc = print_report(&report, options->json);
+    }
+    for (size_t r = 0; runs && r < report.run_count; r++) {
+        tandem_run_free(runs[r]);
+    }
+    free(runs);
+    eval_report_free(&report);
+    return rc;
+}
+
+const tandem_command tandem_command_eval = {
+    .name = "eval",
+    .summary = "measure runs with trec_eval's metrics, and compare them",
+    .usage = "QRELS RUN [RUN...]",
+    .min_arguments = 2,
+    .max_arguments = SIZE_MAX,
+    .options = table,
+    .options_size = sizeof(eval_options),
+    .run = run_eval,
+    .notes =
+        "QRELS is a BEIR .tsv or TREC qrels, a RUN a TREC run file; each may be .zst. Documents rank by score, ties by "
+        "document id descending, as in trec_eval. A judged query that a run lacks counts 0 (trec_eval -c) unless "
+        "--common is given.\n\n"
+        "Metrics: ndcg[@K], recall@K, map[@K], mrr[@K], precision@K, rprec, success@K; trec_eval's names (ndcg_cut_10, "
+        "P_10, recip_rank) are understood. Gains are linear in the grade; a grade of 1 or more is relevant.\n\n"
+        "--compare takes the first RUN as the baseline. Intervals are percentile bootstrap over queries (10,000 "
+        "resamples; 100,000 for differences), p is the paired two-sided randomization test: exact where at most 20 "
+        "queries differ, else from 100,000 random sign assignments. It is not corrected for several comparisons.",
+};

@@ -1,0 +1,165 @@
+/* token_store_file.c - token ids in HDF5. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/hdf5_util.h"
+#include "data/token_store_private.h"
+#include "tandem/file.h"
+#include "tandem/memory.h"
+
+/* ---- writing ------------------------------------------------------------------------- */
+static int write_attributes(const tandem_hdf5_file *file, const tandem_token_store *store, tandem_hash key)
+{
+    char hex[TANDEM_HASH_HEX];
+    tandem_hash_hex(key, hex);
+    TANDEM_TRY(tandem_hdf5_set_string(file, file->id, "key", hex));
+    TANDEM_TRY(tandem_hdf5_set_string(file, file->id, "tokenizer", store->tokenizer));
+    TANDEM_TRY(tandem_hdf5_set_int(file, file->id, "vocab", store->vocab));
+    TANDEM_TRY(tandem_hdf5_set_int(file, file->id, "limit", store->limit));
+    TANDEM_TRY(tandem_hdf5_set_int(file, file->id, "count", store->count));
+    return tandem_hdf5_set_int(file, file->id, "complete", 1);
+}
+
+static int write_file(const tandem_token_store *store, const char *path, tandem_hash key)
+{
+    tandem_hdf5_file file;
+    hsize_t total = store->offsets[store->count];
+    hsize_t offsets = (hsize_t)store->count + 1;
+    hid_t id_type = store->vocab <= 65536 ? H5T_STD_U16LE : H5T_STD_U32LE;
+    TANDEM_TRY(tandem_hdf5_create(&file, path));
+    int rc;
+    TANDEM_TRY_GOTO(rc, done, tandem_hdf5_array_write(&file, "ids", 1, &total, id_type, H5T_NATIVE_UINT32,
+                                                      store->ids, true, NULL));
+    TANDEM_TRY_GOTO(rc, done, tandem_hdf5_array_write(&file, "offsets", 1, &offsets, H5T_STD_U64LE, H5T_NATIVE_UINT64,
+                                                      store->offsets, true, NULL));
+    TANDEM_TRY_GOTO(rc, done, write_attributes(&file, store, key));
+    rc = tandem_hdf5_flush_close(&file);
+done:
+    tandem_hdf5_close(&file);
+    return rc;
+}
+
+int tandem_token_store_write(const tandem_token_store *store, const char *path, tandem_hash key)
+{
+    char *staged = NULL;
+    TANDEM_TRY(tandem_stage_file(&staged, path));
+    int rc = tandem_hdf5_begin();
+    if (rc == TANDEM_OK) {
+        rc = write_file(store, staged, key);
+        tandem_hdf5_end();
+    }
+    if (rc == TANDEM_OK) {
+        rc = tandem_stage_commit(staged, path);
+    }
+    if (rc < 0) {
+        tandem_stage_abort(staged);
+    }
+    free(staged);
+    return rc;
+}
+
+/* ---- reading -------------------------------------------------------------------------- */
+static int open_unsigned(tandem_hdf5_array *out, const tandem_hdf5_file *file, const char *name, size_t most_bytes)
+{
+    TANDEM_TRY(tandem_hdf5_array_open(out, file, name, 1));
+    if (out->type != H5T_INTEGER || out->type_bytes > most_bytes) {
+        tandem_hdf5_array_close(out);
+        return tandem_error("%s: /%s: expected integers of at most %zu bits", file->path, name, most_bytes * 8);
+    }
+    return TANDEM_OK;
+}
+
+/* A new array of `size` bytes an element with what is on disk, its length in *elements. */
+static int read_unsigned(const tandem_hdf5_file *file, const char *name, hid_t memory_type, size_t size, void **out,
+                         size_t *elements)
+{
+    tandem_hdf5_array array = TANDEM_HDF5_NO_ARRAY;
+    TANDEM_TRY(open_unsigned(&array, file, name, size));
+    *elements = array.elements;
+    *out = tandem_alloc(array.elements, size);
+    int rc = *out ? tandem_hdf5_array_read(&array, file, memory_type, *out) : TANDEM_ERROR;
+    tandem_hdf5_array_close(&array);
+    return rc;
+}
+
+static int read_attributes(const tandem_hdf5_file *file, tandem_token_store *store, tandem_hash key)
+{
+    char hex[TANDEM_HASH_HEX];
+    uint64_t vocab = 0, limit = 0, count = 0, complete = 0;
+    tandem_hash_hex(key, hex);
+    TANDEM_TRY(tandem_hdf5_check_key(file, file->id, hex));
+    TANDEM_TRY(tandem_hdf5_get_int(file, file->id, "complete", &complete));
+    TANDEM_TRY(tandem_hdf5_get_int(file, file->id, "vocab", &vocab));
+    TANDEM_TRY(tandem_hdf5_get_int(file, file->id, "limit", &limit));
+    TANDEM_TRY(tandem_hdf5_get_int(file, file->id, "count", &count));
+    if (complete != 1) {
+        return tandem_error("%s: not complete", file->path);
+    }
+    char *tokenizer = NULL;
+    TANDEM_TRY(tandem_hdf5_get_string(file, file->id, "tokenizer", &tokenizer));
+    snprintf(store->tokenizer, sizeof store->tokenizer, "%s", tokenizer);
+    free(tokenizer);
+    store->vocab = vocab;
+    store->limit = limit;
+    store->count = count;
+    return TANDEM_OK;
+}
+
+static int check_contents(const tandem_token_store *store, const char *path, size_t offsets, size_t total)
+{
+    if (offsets == 0 || offsets - 1 != store->count) {
+        return tandem_error("%s: /offsets: expected count + 1 entries for %zu texts, found %zu", path, store->count, offsets);
+    }
+    for (size_t i = 0; i < store->count; i++) {
+        if (store->offsets[i] > store->offsets[i + 1]) {
+            return tandem_error("%s: /offsets: entry %zu is below the one before it", path, i + 1);
+        }
+    }
+    if (store->offsets[0] != 0 || store->offsets[store->count] != total) {
+        return tandem_error("%s: /offsets: expected to run from 0 to %zu, found %llu to %llu", path, total,
+                            (unsigned long long)store->offsets[0], (unsigned long long)store->offsets[store->count]);
+    }
+    for (size_t i = 0; i < total; i++) {
+        if (store->ids[i] >= store->vocab) {
+            return tandem_error("%s: /ids: entry %zu: expected an id below %zu, found %u", path, i, store->vocab, store->ids[i]);
+        }
+    }
+    return TANDEM_OK;
+}
+
+static int read_file(tandem_token_store *store, const char *path, tandem_hash key)
+{
+    tandem_hdf5_file file = TANDEM_HDF5_CLOSED;
+    void *offsets = NULL, *ids = NULL;
+    size_t offset_count = 0, total = 0;
+    TANDEM_TRY(tandem_hdf5_open(&file, path));
+    int rc;
+    TANDEM_TRY_GOTO(rc, done, read_attributes(&file, store, key));
+    TANDEM_TRY_GOTO(rc, done, read_unsigned(&file, "offsets", H5T_NATIVE_UINT64, sizeof *store->offsets, &offsets, &offset_count));
+    TANDEM_TRY_GOTO(rc, done, read_unsigned(&file, "ids", H5T_NATIVE_UINT32, sizeof *store->ids, &ids, &total));
+done:
+    store->offsets = offsets;
+    store->ids = ids;
+    tandem_hdf5_close(&file);
+    return rc < 0 ? rc : check_contents(store, path, offset_count, total);
+}
+
+int tandem_token_store_read(tandem_token_store **out, const char *path, tandem_hash key)
+{
+    *out = NULL;
+    tandem_token_store *store = tandem_alloc(1, sizeof *store);
+    if (!store) {
+        return TANDEM_ERROR;
+    }
+    int rc = tandem_hdf5_begin();
+    if (rc == TANDEM_OK) {
+        rc = read_file(store, path, key);
+        tandem_hdf5_end();
+    }
+    if (rc < 0) {
+        tandem_token_store_free(store);
+        return rc;
+    }
+    *out = store;
+    return TANDEM_OK;
+}

@@ -1,0 +1,139 @@
+/* model.h - bi-encoders and cross-encoders: directories in, embeddings and scores out. */
+#ifndef TANDEM_MODEL_H
+#define TANDEM_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "model/torch/shim.h"
+#include "tandem/batch.h"
+#include "tandem/dataset.h"
+#include "tandem/error.h"
+#include "tandem/hash.h"
+#include "tandem/token_store.h"
+#include "tandem/tokenizer.h"
+#include "tandem/vectors.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct tandem_model tandem_model;
+
+typedef enum { TANDEM_BI_ENCODER, TANDEM_CROSS_ENCODER } tandem_model_kind;
+typedef enum { TANDEM_QUERY, TANDEM_DOCUMENT } tandem_side;
+
+typedef struct {
+    tandem_model_kind kind;
+    bool new_head;     /* cross-encoder: make the head (seeded) where the directory has none */
+    uint64_t seed;     /* of a new head */
+    size_t max_length; /* tokens with special ones; 0: what the directory says */
+} tandem_model_options;
+
+/* A directory as sentence-transformers or transformers writes it (old and new layouts):
+ * config.json, model.safetensors, tokenizer.json or vocab.txt, and for a bi-encoder
+ * modules.json, 1_Pooling/config.json, sentence_bert_config.json,
+ * config_sentence_transformers.json where present (mean pooling where not). Weights
+ * with or without the family's prefix ("bert."). Missing or unknown weights are
+ * listed and refused, but for a head that options name as new; the heads of
+ * pretraining ("cls.") are ignored. An unknown model_type or module is refused by name.
+ *
+ * A new head: the pooler that the encoder came with, else a new one, and a classifier
+ * with one label; weights from N(0, initializer_range), biases 0.
+ *
+ * The limit in tokens is options->max_length; else, of a bi-encoder, max_seq_length of
+ * sentence_bert_config.json; else model_max_length of tokenizer_config.json; never more
+ * than the model has positions. The prompt of documents is that called "document", else
+ * "passage", else "corpus"; a cross-encoder has none. `options` NULL: a bi-encoder. */
+int tandem_model_load(tandem_model **out, const char *directory, const tandem_model_options *options);
+/* What a directory holds, by its config.json: a cross-encoder when an architecture ends in
+ * "ForSequenceClassification", else a bi-encoder. */
+int tandem_model_detect(tandem_model_kind *out, const char *directory);
+void tandem_model_free(tandem_model *model); /* NULL is fine */
+
+/* Writes a directory that sentence-transformers (bi-encoder; the layout that versions
+ * before 5.4 read too) or transformers (cross-encoder) and every tool of the field
+ * load: complete under its name, or not at all. The tokenizer's files are copied from the
+ * directory that the model was loaded from, which must still be there; settings of
+ * config.json that tandem does not read are kept. A new head of one label is marked with
+ * a sigmoid for its scores, which leaves their order as it is; one that was loaded keeps
+ * its activation. */
+int tandem_model_save(const tandem_model *model, const char *directory);
+
+typedef struct {
+    tandem_model_kind kind;
+    const char *family; /* "bert" */
+    int64_t hidden, layers, heads, intermediate, vocab, positions, types;
+    size_t max_length;     /* tokens with special ones */
+    size_t dim;            /* of an embedding */
+    tandem_pooling pooling;
+    bool normalize;        /* a Normalize module follows pooling */
+    bool cosine;           /* vectors are compared by their cosine, else by dot product (similarity_fn_name) */
+    int64_t labels;        /* cross-encoder */
+    const char *query_prompt, *document_prompt; /* never NULL */
+    const char *directory; /* it was loaded from */
+    double norm_eps;
+} tandem_model_info;
+
+const tandem_model_info *tandem_model_describe(const tandem_model *model); /* borrowed */
+const tandem_tokenizer *tandem_model_tokenizer(const tandem_model *model); /* borrowed */
+/* Sizes, activation, and the place of every weight in the arenas; borrowed. */
+const tandem_encoder_spec *tandem_model_spec(const tandem_model *model);
+
+/* ---- parameters ------------------------------------------------------------------------ */
+/* One weight under its Hugging Face name, a run of the arena. A bi-encoder's pooler, which
+ * nothing reads, is no parameter: it is kept aside and written back as it was. */
+typedef struct {
+    const char *name; /* as model.safetensors has it, e.g. "encoder.layer.0.output.dense.weight" */
+    int dims;
+    int64_t shape[4];
+    size_t offset, count; /* floats in the arena */
+    bool decay;           /* false for biases and LayerNorm */
+    bool trained;         /* false where no output depends on it: a bi-encoder's unused pooler */
+} tandem_parameter;
+
+size_t tandem_model_parameter_count(const tandem_model *model);
+const tandem_parameter *tandem_model_parameter(const tandem_model *model, size_t index);
+/* The arenas, [*floats] (`floats` may be NULL); padding between weights is zero and stays zero. */
+float *tandem_model_parameters(const tandem_model *model, size_t *floats);
+float *tandem_model_gradients(const tandem_model *model); /* NULL with the message set */
+tandem_hash tandem_model_weights_hash(const tandem_model *model); /* of the weights as they are now */
+/* Of everything that an embedding of a side depends on: weights, tokenizer, prompt, pooling,
+ * normalization, limit. */
+tandem_hash tandem_model_key(const tandem_model *model, tandem_side side);
+
+/* ---- differentiable, over one packed batch -------------------------------------------------- */
+/* To be called inside a scope (shim.h), which frees what they leave behind. */
+/* [count, dim]: hidden states, pooled, normalized if the model says so. */
+int tandem_model_embed(tandem_tensor **out, tandem_model *model, const tandem_batch *batch, tandem_dropout dropout);
+/* [count, labels], before any activation. */
+int tandem_model_logits(tandem_tensor **out, tandem_model *model, const tandem_batch *batch, tandem_dropout dropout);
+
+/* Appends one sequence, truncated and with special tokens, to a batch. `second` NULL: a single text. */
+int tandem_model_append(const tandem_model *model, tandem_batch_builder *builder, tandem_bare first, const tandem_bare *second);
+
+/* ---- inference --------------------------------------------------------------------------------- */
+/* Token ids of texts with the model's tokenizer, limit and the side's prompt. */
+int tandem_model_tokenize(tandem_token_store **out, const tandem_model *model, const tandem_text *texts, size_t count, tandem_side side);
+/* Embeddings of all texts of a store, out[count * dim], in store order. `title` names
+ * the progress line, NULL: none. Batches by token budget, longest first.
+ * TANDEM_INTERRUPTED when a signal came. */
+int tandem_model_encode(float *out, tandem_model *model, const tandem_token_store *store, const char *title);
+/* Both steps; with `cache`, the vectors are read from and kept in the cache (cache.h). */
+int tandem_model_encode_texts(tandem_vectors *out, tandem_model *model, const tandem_text *texts, size_t count, tandem_side side, bool cache, const char *title);
+
+/* Writes vectors of a side's texts, with what made them (vectors.h). */
+int tandem_model_write_vectors(const char *path, const tandem_model *model, const tandem_vectors *vectors, const tandem_text *texts, tandem_side side);
+
+typedef struct {
+    uint32_t query, document; /* indices in the two stores */
+} tandem_pair;
+
+/* Logits of pairs, out[count * labels], in the given order. */
+int tandem_model_score(float *out, tandem_model *model, const tandem_token_store *queries, const tandem_token_store *documents, const tandem_pair *pairs, size_t count, const char *title);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

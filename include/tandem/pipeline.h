@@ -1,0 +1,58 @@
+/* pipeline.h - retrieve, rerank, fuse. */
+#ifndef TANDEM_PIPELINE_H
+#define TANDEM_PIPELINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "tandem/dataset.h"
+#include "tandem/error.h"
+#include "tandem/metrics.h"
+#include "tandem/model.h"
+#include "tandem/run.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* First stage: top k of the corpus for every query judged in `qrels` that the dataset has; none is an
+ * error. Document embeddings are cached when `cache` is set. The run is named after the model's
+ * directory, or "bm25". */
+int tandem_retrieve_dense(tandem_run **out, tandem_model *model, const tandem_dataset *dataset, const tandem_qrels *qrels, size_t k, bool cache);
+int tandem_retrieve_bm25(tandem_run **out, const tandem_dataset *dataset, const tandem_qrels *qrels, size_t k);
+
+/* Second stage: the cross-encoder's logit (first label) for the top `depth` of every
+ * ranking. The result holds those documents only. A query or document that the dataset lacks is an
+ * error, and so is a bi-encoder or an empty run. */
+int tandem_rerank(tandem_run **out, tandem_model *cross, const tandem_dataset *dataset, const tandem_run *run, size_t depth);
+
+/* How the stages' scores are joined: both are standardized with the mean and deviation
+ * over all candidates of the run the fusion was fitted on, so that one weight
+ * holds for every query, and a fixed multiple of the first stage's score added to a logit
+ * (training offsets) is one of the weights. */
+typedef struct {
+    double weight; /* of the reranker: 0 is the first stage alone, 1 the reranker alone */
+    double first_mean, first_deviation;
+    double rerank_mean, rerank_deviation;
+} tandem_fusion;
+
+/* The reranker alone, its scores as they are. */
+#define TANDEM_FUSION_INIT {1.0, 0.0, 1.0, 0.0, 1.0}
+
+/* How many weights are tried: 0, 0.05 ... 1. */
+enum { TANDEM_FUSION_WEIGHTS = 21 };
+
+/* Chooses the weight among 0, 0.05 ... 1 that maximizes `metric` on judged (dev)
+ * queries; of equals the smallest, so that a reranker must earn its weight. `curve`
+ * (may be NULL) gets the TANDEM_FUSION_WEIGHTS values. Means over every judged query, one that
+ * the runs lack counting 0. Errors: a document of `reranked` that `first` has not, a score of a
+ * candidate that is not finite, nothing reranked. */
+int tandem_fusion_fit(tandem_fusion *out, double *curve, const tandem_run *first, const tandem_run *reranked, const tandem_qrels *qrels, const tandem_metric *metric);
+/* Ranks by (1 - weight) * standardized first + weight * standardized reranked score. Documents that the
+ * reranker did not see follow below, in first-stage order. Errors as for fitting. */
+int tandem_fusion_apply(tandem_run **out, const char *name, const tandem_fusion *fusion, const tandem_run *first, const tandem_run *reranked);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

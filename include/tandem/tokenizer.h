@@ -1,0 +1,103 @@
+/* tokenizer.h - text to token ids, exactly as Hugging Face tokenizers 0.23 does.
+ *
+ * A tokenizer is read from tokenizer.json (or a directory that holds one, or BERT's
+ * vocab.txt), is immutable, and may be shared by threads; what changes lives in a
+ * scratch, one a thread.
+ *
+ * Work is split in two so that text is tokenized once and used many times:
+ *   tandem_tokenizer_bare      text -> token ids without special tokens
+ *   tandem_tokenizer_assemble  one or two bare sequences -> truncated, with
+ *                              special tokens and type ids, as the model reads them
+ */
+#ifndef TANDEM_TOKENIZER_H
+#define TANDEM_TOKENIZER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tandem/error.h"
+#include "tandem/hash.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct tandem_tokenizer tandem_tokenizer;
+typedef struct tandem_token_scratch tandem_token_scratch;
+
+/* Reads `path`, a tokenizer.json or a directory with one. A part of an unknown or
+ * unsupported type is refused by name. A directory without tokenizer.json but with
+ * vocab.txt is BERT's: uncased, unless its tokenizer_config.json says otherwise
+ * (do_lower_case, strip_accents, tokenize_chinese_chars). TANDEM_NOT_FOUND when there is
+ * neither file. */
+int tandem_tokenizer_load(tandem_tokenizer **out, const char *path);
+/* The same from the text of a tokenizer.json; `source` names it in messages, and is
+ * what tandem_tokenizer_path gives. */
+int tandem_tokenizer_parse(tandem_tokenizer **out, const char *text, size_t length, const char *source);
+void tandem_tokenizer_free(tandem_tokenizer *tokenizer); /* NULL is fine */
+
+/* Of everything that decides ids: two tokenizers with one hash give the same ids. */
+tandem_hash tandem_tokenizer_hash(const tandem_tokenizer *tokenizer);
+size_t tandem_tokenizer_vocab_size(const tandem_tokenizer *tokenizer); /* largest id + 1 */
+uint32_t tandem_tokenizer_pad_id(const tandem_tokenizer *tokenizer);
+/* Special tokens that assembling adds: pair false: 2 for BERT, true: 3. */
+size_t tandem_tokenizer_special_count(const tandem_tokenizer *tokenizer, bool pair);
+/* max_length of tokenizer.json's own truncation, 0 if it has none. */
+size_t tandem_tokenizer_truncation(const tandem_tokenizer *tokenizer);
+/* The path it was read from (the tokenizer.json), borrowed. */
+const char *tandem_tokenizer_path(const tandem_tokenizer *tokenizer);
+
+tandem_token_scratch *tandem_token_scratch_new(void); /* NULL with the message set */
+void tandem_token_scratch_free(tandem_token_scratch *scratch);
+
+/* A view of a scratch's result, valid until the scratch is used again. */
+typedef struct {
+    const uint32_t *ids;
+    const uint32_t *starts; /* offset of each token in the text, in code points, or NULL */
+    const uint32_t *ends;   /* one past its last code point, or NULL */
+    size_t count;
+} tandem_tokens;
+
+/* Token ids of `length` bytes of text, no special tokens added; fewer than 2^32 - 1.
+ * Invalid UTF-8 is read as Rust's lossy conversion reads it (U+FFFD).
+ *
+ * `limit` > 0 stops early, after the word with which `limit` tokens are reached
+ * (tokenizers 0.23, PR 1990; an added token such as [MASK] counts but never stops), so the
+ * result may be longer than `limit`. 0: no limit. Hugging Face compares with the whole
+ * max_length, special tokens included, for single texts and for both sides of a pair: one
+ * call with limit = max_length serves tandem_tokenizer_assemble with that max_length in
+ * every role. Keep all that it returns: the counts, not cut to the limit, enter the
+ * truncation of a pair. A single text may also be assembled to any smaller max_length. */
+int tandem_tokenizer_bare(const tandem_tokenizer *tokenizer, tandem_token_scratch *scratch,
+                          const char *text, size_t length, size_t limit, bool offsets,
+                          tandem_tokens *out);
+
+/* One bare sequence for tandem_tokenizer_assemble. */
+typedef struct {
+    const uint32_t *ids;
+    size_t count;
+} tandem_bare;
+
+/* How many ids of each side remain and how many the whole has. Truncation is
+ * longest_first on the right (HF utils/truncation.rs). `second` NULL: a single text.
+ * `max_length` 0: no truncation; otherwise at least the number of special tokens. */
+typedef struct {
+    size_t first, second; /* ids kept of each side */
+    size_t total;         /* with special tokens */
+} tandem_assembly;
+
+int tandem_tokenizer_plan(const tandem_tokenizer *tokenizer, size_t first, const size_t *second,
+                          size_t max_length, tandem_assembly *out);
+
+/* Writes plan.total ids, and as many type ids unless `type_ids` is NULL. With
+ * `origin` not NULL, also writes for each position the index of the bare token it
+ * came from, as index * 2 + (0 first, 1 second), or -1 for a special token. */
+int tandem_tokenizer_assemble(const tandem_tokenizer *tokenizer, tandem_bare first,
+                              const tandem_bare *second, size_t max_length, uint32_t *ids,
+                              uint8_t *type_ids, int64_t *origin);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,83 @@
+/* train.h - fine-tuning: one config, one call. */
+#ifndef TANDEM_TRAIN_H
+#define TANDEM_TRAIN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tandem/error.h"
+#include "tandem/memory.h"
+#include "tandem/settings.h"
+
+struct cJSON;
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* One field a row of the settings table (train/config.c), which documents each. */
+typedef struct {
+    char *model;
+    struct {
+        char *dataset, *split, *groups;
+        int64_t negatives; /* of each group used per step */
+    } data;
+    int64_t max_length;
+    struct {
+        int64_t name; /* choice: mnrl | bce, pairwise, softmax */
+        double scale;        /* mnrl */
+        double pos_weight;   /* bce */
+        double offset_scale; /* cross-encoder: times the groups' scores, added to the logits; 0: off */
+    } loss;
+    int64_t batch_size; /* groups a step */
+    int64_t epochs;
+    double learning_rate, warmup_ratio, weight_decay, max_grad_norm;
+    int64_t seed;
+    int64_t dtype;   /* choice: auto | fp32 */
+    int64_t threads; /* 0: physical cores */
+    struct {
+        char *dataset, *split, *metric;
+        char *run; /* cross-encoder: the TREC run file whose top 50 are reranked */
+        int64_t every_steps; /* 0: at the end of each epoch */
+    } dev;
+    struct {
+        int64_t refresh_epochs; /* re-mine with the weights as they are every so many epochs; 0: never */
+        int64_t range[2];
+        double absolute_margin, relative_margin; /* negative: off */
+        int64_t negatives;
+        int64_t sampling; /* choice: top | random */
+    } mining;
+    struct {
+        int64_t every_steps; /* 0: only on a signal */
+    } checkpoint;
+} tandem_train_config;
+
+/* The tables of the two commands. They share most rows; `loss` differs, `mining` is the
+ * bi-encoder's alone, dev.run and loss.offset_scale are the cross-encoder's. */
+const tandem_setting *tandem_train_settings(bool cross, size_t *count);
+
+typedef struct {
+    size_t steps;
+    size_t skipped; /* steps without an update: a loss or gradient was not finite */
+    double seconds, final_loss, pairs_per_second, tokens_per_second;
+    double best_metric;  /* NaN without dev */
+    size_t best_step;
+} tandem_train_result;
+
+/* Fine-tunes a bi-encoder, or a cross-encoder when `cross`, and writes `directory`: the
+ * model (the best weights by the dev metric when there is one, else the last), with
+ * metrics.jsonl and config.used.json, complete or not at all. A `directory` that holds
+ * something is refused. While training, checkpoints and metrics.jsonl live in
+ * `directory`.checkpoint/, which is removed at the end; without `resume` it must not
+ * hold checkpoints. On SIGINT or SIGTERM the step is finished, a checkpoint written,
+ * and TANDEM_INTERRUPTED returned; with `resume` a later call continues bit for bit
+ * (same machine, same threads). A checkpoint of another config or other data is
+ * refused with the keys that differ. `resume` without a checkpoint starts from the
+ * beginning, and says so. TANDEM_USAGE for settings that do not go together. */
+int tandem_train(tandem_train_result *out, const tandem_train_config *config, bool cross, const char *directory, bool resume);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

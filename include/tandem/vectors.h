@@ -1,0 +1,44 @@
+/* vectors.h - embeddings on disk: HDF5 (/embeddings [n, d] float32, /ids) and .npy. */
+#ifndef TANDEM_VECTORS_H
+#define TANDEM_VECTORS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tandem/dataset.h"
+#include "tandem/error.h"
+#include "tandem/hash.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What made the vectors; written as attributes of /embeddings. */
+typedef struct {
+    tandem_hash key; /* of weights, tokenizer, prompt, pooling, normalization, limit and texts */
+    const char *weights, *tokenizer; /* hexadecimal hashes */
+    const char *prompt, *pooling;
+    size_t max_length;
+    bool normalized;
+} tandem_vectors_origin;
+
+/* Row-major [count, dim], rows in input order. */
+typedef struct {
+    size_t count, dim;
+    float *data;
+} tandem_vectors;
+
+void tandem_vectors_free(tandem_vectors *vectors); /* frees data, zeroes the struct */
+
+/* `path` ends in .h5 or .npy; anything else is TANDEM_USAGE. ids may be NULL (.npy has
+ * none). Rows are written as they are given. */
+int tandem_vectors_write(const char *path, const tandem_vectors *vectors, const tandem_text *ids, const tandem_vectors_origin *origin);
+/* Reads either form. With `key` not NULL, an HDF5 file of another key is TANDEM_NOT_FOUND. Sizes are
+ * checked before memory is taken; external storage is refused. */
+int tandem_vectors_read(tandem_vectors *out, const char *path, const tandem_hash *key);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,148 @@
+/* activation_kernel.c - bias and activation in one pass, and their backward pass. */
+#include <string.h>
+
+#include "model/kernels/chunks.h"
+#include "model/kernels/kernels.h"
+#include "model/kernels/simd.h"
+
+tandem_activation_forward_fn TANDEM_KERNEL(activation_forward);
+tandem_activation_backward_fn TANDEM_KERNEL(activation_backward);
+
+/* The upper tail of the standard normal distribution at z >= 0, divided by e^(-z^2/2):
+ * a polynomial in 1 / (1 + z/4), minimax-fitted so that the tail itself is within 3e-9. */
+ALWAYS_INLINE vfloat normal_tail(vfloat z) {
+    vfloat t = 1.0f / (1.0f + 0.25f * z);
+    vfloat p = -9.328052428e-02f * t + 3.489942415e-01f;
+    p = p * t - 2.801821494e-01f;
+    p = p * t + 2.933309152e-01f;
+    p = p * t + 1.875052670e-02f;
+    p = p * t + 1.137138894e-01f;
+    p = p * t + 9.867309275e-02f;
+    return p * t;
+}
+
+ALWAYS_INLINE vfloat vsigmoid(vfloat x) {
+    /* -x is kept below what vexp takes: the result is then 0 within 1e-38. */
+    return 1.0f / (1.0f + vexp(-vmax(vsplat(-87.0f), x)));
+}
+
+/* 2 sqrt(2 / pi) (x + 0.044715 x^3): gelu's tanh form is x * sigmoid of it. */
+ALWAYS_INLINE vfloat gelu_tanh_argument(vfloat x) {
+    return x * (1.5957691216057308f + 0.07135481282567156f * (x * x));
+}
+
+/* With z = |x|: x * Phi(x) = max(x, 0) - z * tail(z), on both sides of 0. */
+ALWAYS_INLINE vfloat activate(tandem_activation activation, vfloat x) {
+    switch (activation) {
+    case TANDEM_ACTIVATION_GELU: {
+        vfloat z = vmax(x, -x);
+        return vmax(vsplat(0), x) - z * (normal_tail(z) * vexp(-0.5f * (z * z)));
+    }
+    case TANDEM_ACTIVATION_GELU_TANH:
+        return x * vsigmoid(gelu_tanh_argument(x));
+    case TANDEM_ACTIVATION_SILU:
+        return x * vsigmoid(x);
+    case TANDEM_ACTIVATION_RELU:
+    default:
+        return vmax(vsplat(0), x);
+    }
+}
+
+ALWAYS_INLINE vfloat slope(tandem_activation activation, vfloat x) {
+    /* All slopes are 0 or 1 beyond 30; further out their factors would overflow. */
+    x = vmax(vsplat(-30), x);
+    x = -vmax(vsplat(-30), -x);
+    switch (activation) {
+    case TANDEM_ACTIVATION_GELU: {
+        vfloat z = vmax(x, -x), e = vexp(-0.5f * (z * z));
+        vfloat tail = normal_tail(z) * e;
+        return vselect(x > 0, 1.0f - tail, tail) + x * (e * 0.3989422804014327f);
+    }
+    case TANDEM_ACTIVATION_GELU_TANH: {
+        vfloat s = vsigmoid(gelu_tanh_argument(x));
+        return s + x * s * (1.0f - s) * (1.5957691216057308f + 3 * 0.07135481282567156f * (x * x));
+    }
+    case TANDEM_ACTIVATION_SILU: {
+        vfloat s = vsigmoid(x);
+        return s + x * s * (1.0f - s);
+    }
+    case TANDEM_ACTIVATION_RELU:
+    default:
+        return vselect(x > 0, vsplat(1), vsplat(0));
+    }
+}
+
+/* One row of the vector loop; `activation` is a constant after inlining. */
+ALWAYS_INLINE void forward_row(tandem_activation activation, const float *x, const float *bias, size_t width, float *out) {
+    size_t i = 0;
+    for (; i + LANES <= width; i += LANES) {
+        vfloat v = vload(x + i);
+        vstore(out + i, activate(activation, bias == NULL ? v : v + vload(bias + i)));
+    }
+    if (i < width) {
+        vfloat v = vload_part(x + i, width - i);
+        vstore_part(out + i, activate(activation, bias == NULL ? v : v + vload_part(bias + i, width - i)), width - i);
+    }
+}
+
+ALWAYS_INLINE void backward_row(tandem_activation activation, const float *d_out, const float *x, const float *bias, size_t width, float *d_x) {
+    size_t i = 0;
+    for (; i + LANES <= width; i += LANES) {
+        vfloat v = vload(x + i);
+        vstore(d_x + i, vload(d_out + i) * slope(activation, bias == NULL ? v : v + vload(bias + i)));
+    }
+    if (i < width) {
+        vfloat v = vload_part(x + i, width - i);
+        v = bias == NULL ? v : v + vload_part(bias + i, width - i);
+        vstore_part(d_x + i, vload_part(d_out + i, width - i) * slope(activation, v), width - i);
+    }
+}
+
+/* Calls `row_function` with its activation as a constant, so that each gets a loop of
+ * its own. */
+#define WITH_ACTIVATION(activation, row_function, ...)                        \
+    switch (activation) {                                                     \
+    case TANDEM_ACTIVATION_GELU:                                              \
+        row_function(TANDEM_ACTIVATION_GELU, __VA_ARGS__);                    \
+        break;                                                                \
+    case TANDEM_ACTIVATION_GELU_TANH:                                         \
+        row_function(TANDEM_ACTIVATION_GELU_TANH, __VA_ARGS__);               \
+        break;                                                                \
+    case TANDEM_ACTIVATION_RELU:                                              \
+        row_function(TANDEM_ACTIVATION_RELU, __VA_ARGS__);                    \
+        break;                                                                \
+    case TANDEM_ACTIVATION_SILU:                                              \
+        row_function(TANDEM_ACTIVATION_SILU, __VA_ARGS__);                    \
+        break;                                                                \
+    }
+
+void TANDEM_KERNEL(activation_forward)(tandem_extent extent, tandem_activation activation, const float *x, const float *bias, float *out) {
+    size_t width = extent.width;
+#pragma omp parallel for schedule(static) num_threads(extent.threads)
+    for (size_t row = 0; row < extent.rows; row++) {
+        WITH_ACTIVATION(activation, forward_row, x + row * width, bias, width, out + row * width)
+    }
+}
+
+void TANDEM_KERNEL(activation_backward)(tandem_extent extent, tandem_activation activation, const float *d_out, const float *x, const float *bias, float *partial, float *d_x,
+                                        float *d_bias) {
+    size_t width = extent.width;
+    memset(partial, 0, (size_t)extent.threads * width * sizeof *partial);
+#pragma omp parallel for schedule(static) num_threads(extent.threads)
+    for (int chunk = 0; chunk < extent.threads; chunk++) {
+        float *sums = partial + (size_t)chunk * width;
+        size_t end = chunk_start(extent.rows, chunk + 1, extent.threads);
+        for (size_t row = chunk_start(extent.rows, chunk, extent.threads); row < end; row++) {
+            float *to = d_x + row * width;
+            WITH_ACTIVATION(activation, backward_row, d_out + row * width, x + row * width, bias, width, to)
+            if (d_bias != NULL) {
+                for (size_t i = 0; i < width; i++) {
+                    sums[i] += to[i];
+                }
+            }
+        }
+    }
+    if (d_bias != NULL) {
+        add_partials(partial, width, extent.threads, width, d_bias);
+    }
+}

@@ -1,0 +1,63 @@
+/* dispatch.c - the kernels of each instruction set in one table, chosen at run time,
+ * and what needs no special instructions. */
+#include "model/kernels/kernels.h"
+
+#include <math.h>
+
+/* The names of the kernels, once: ENTRY(name, isa) for each. */
+#define KERNELS(ENTRY, isa)            \
+    ENTRY(attention_forward, isa) \
+    ENTRY(attention_backward, isa) \
+    ENTRY(residual_norm_forward, isa) \
+    ENTRY(residual_norm_backward, isa) \
+    ENTRY(activation_forward, isa) \
+    ENTRY(activation_backward, isa) \
+    ENTRY(dropout, isa) \
+    ENTRY(column_sum, isa) \
+    ENTRY(rows_gather, isa) \
+    ENTRY(rows_scatter, isa) \
+    ENTRY(segment_sum, isa) \
+    ENTRY(segment_spread, isa)
+
+#define DECLARE(name, isa) tandem_##name##_fn tandem_##name##_##isa;
+#define ASSIGN(name, isa) .name = tandem_##name##_##isa,
+
+KERNELS(DECLARE, portable)
+KERNELS(DECLARE, avx2)
+KERNELS(DECLARE, avx512)
+
+static const tandem_kernels tables[] = {
+    [TANDEM_ISA_PORTABLE] = {KERNELS(ASSIGN, portable)},
+    [TANDEM_ISA_AVX2] = {KERNELS(ASSIGN, avx2)},
+    [TANDEM_ISA_AVX512] = {KERNELS(ASSIGN, avx512)},
+};
+
+const tandem_kernels *tandem_kernels_of(tandem_isa isa) {
+    return isa <= tandem_machine_isa() ? &tables[isa] : NULL;
+}
+
+const tandem_kernels *tandem_kernels_best(void) {
+    return &tables[tandem_machine_isa()];
+}
+
+tandem_mask tandem_mask_make(uint64_t seed, uint64_t step, uint64_t site, double probability) {
+    uint64_t key = tandem_mask_row(tandem_mask_row(tandem_mask_row(0, seed), step), site);
+    double threshold = nearbyint(probability * 4294967296.0);
+    return (tandem_mask){
+        .key = key,
+        .threshold = threshold >= 4294967295.0 ? UINT32_MAX : (uint32_t)threshold,
+        .scale = (float)(1.0 / (1.0 - probability)),
+    };
+}
+
+size_t tandem_attention_workspace(const tandem_attention *attention) {
+    size_t longest = 0;
+    for (size_t s = 0; s < attention->sequences; s++) {
+        size_t length = (size_t)(attention->offsets[s + 1] - attention->offsets[s]);
+        longest = length > longest ? length : longest;
+    }
+    /* As item_make in attention_kernel.c divides it. */
+    size_t padded = (attention->head_size + 15) / 16 * 16;
+    size_t floats = 4 * longest * padded + 2 * longest * TANDEM_QUERY_BLOCK + 5 * TANDEM_QUERY_BLOCK * padded;
+    return floats * (size_t)attention->threads;
+}

@@ -1,0 +1,164 @@
+/* kernels.h - the CPU loops that libtorch has no fast one for: attention over packed
+ * sequences, and fused passes over [rows, width] activations.
+ *
+ * Each *_kernel.c is compiled once an instruction set (CMakeLists.txt); dispatch.c
+ * lists the functions in one table a set. To add one: a function type and a table
+ * entry here, the function TANDEM_KERNEL(name) in a *_kernel.c, its name in
+ * dispatch.c. All arrays are float32, row-major and dense. Results depend on the number of threads at most
+ * in their rounding, never on timing. Accumulated outputs ("+=") are marked so.
+ */
+#ifndef TANDEM_MODEL_KERNELS_KERNELS_H
+#define TANDEM_MODEL_KERNELS_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "model/torch/shim.h"
+#include "tandem/machine.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- dropout masks --------------------------------------------------------------- */
+/* One place in the network where elements are dropped. The mask of element (row,
+ * column) is a pure function of the key, so backward computes it again instead of
+ * keeping it. */
+typedef struct {
+    uint64_t key;       /* of (seed, step, site) */
+    uint32_t threshold; /* an element is dropped when its hash is below: p * 2^32 */
+    float scale;        /* of what is kept: 1 / (1 - p) */
+} tandem_mask;
+
+/* The mask of a site; `probability` in [0, 1). threshold 0: nothing is dropped. */
+tandem_mask tandem_mask_make(uint64_t seed, uint64_t step, uint64_t site, double probability);
+
+/* Two 32-bit keys of a row, the high and the low half of the SplitMix64 output
+ * function (Steele, Lea and Flood 2014) of the row's counter. */
+static inline uint64_t tandem_mask_row(uint64_t key, uint64_t row) {
+    uint64_t x = key + (row + 1) * UINT64_C(0x9e3779b97f4a7c15);
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
+}
+
+/* The hash of one element: a xorshift-multiply mix of 32 bits whose two halves are
+ * keyed by the row. simd.h has the same for a vector. */
+static inline uint32_t tandem_mask_hash(uint64_t row_key, uint32_t column) {
+    uint32_t x = column ^ (uint32_t)row_key;
+    x = (x ^ (x >> 16)) * UINT32_C(0x7feb352d);
+    x ^= (uint32_t)(row_key >> 32);
+    x = (x ^ (x >> 15)) * UINT32_C(0x846ca68b);
+    return x ^ (x >> 16);
+}
+
+/* 1 / (1 - p) where the element is kept, 0 where it is dropped. */
+static inline float tandem_mask_factor(const tandem_mask *mask, uint64_t row_key, uint32_t column) {
+    return tandem_mask_hash(row_key, column) >= mask->threshold ? mask->scale : 0.0f;
+}
+
+/* ---- attention -------------------------------------------------------------------- */
+/* Softmax attention of every token on all tokens of its sequence. qkv is
+ * [total, 3 * heads * head_size]: a row holds the queries of all heads, then the
+ * keys, then the values; `bias` (the same width, or NULL) is added to each row. */
+typedef struct {
+    size_t sequences, heads, head_size;
+    const int32_t *offsets; /* [sequences + 1], from 0 */
+    tandem_mask mask;       /* of the probabilities: row (i * heads + head), column j, with i
+                               counted in the batch and j in the sequence */
+    int threads;
+    float *workspace; /* tandem_attention_workspace() floats, 64-byte aligned */
+} tandem_attention;
+
+/* Floats of scratch memory for all threads together; linear in the longest sequence. */
+size_t tandem_attention_workspace(const tandem_attention *attention);
+
+/* Queries in a block: wide enough to fill the vector registers of every set. */
+enum { TANDEM_QUERY_BLOCK = 48 };
+
+/* ---- the functions of one instruction set --------------------------------------------- */
+
+/* out: [total, heads * head_size]; lse: [heads, total], the logarithm of each
+ * softmax's denominator, for the backward pass. */
+typedef void tandem_attention_forward_fn(const tandem_attention *attention, const float *qkv, const float *bias, float *out, float *lse);
+
+/* d_qkv: [total, 3 * heads * head_size]. */
+typedef void tandem_attention_backward_fn(const tandem_attention *attention, const float *qkv, const float *bias, const float *out, const float *lse, const float *d_out, float *d_qkv);
+
+/* [rows, width] activations, and how many threads share them. */
+typedef struct {
+    size_t rows, width;
+    int threads;
+} tandem_extent;
+
+/* sum = dropout(x + bias) + residual, out = LayerNorm(sum) * weight + shift. The mean
+ * and the inverse deviation of each row are kept in stats [rows, 2]. `bias`,
+ * `residual` and `shift` may be NULL; `sum` may be `x`. */
+typedef void tandem_residual_norm_forward_fn(tandem_extent extent, const float *x, const float *bias, const float *residual, tandem_mask mask, const float *weight, const float *shift,
+                                             float eps, float *sum, float *out, float *stats);
+
+/* d_residual = d sum and d_x = dropout(d_residual), which is the same memory when
+ * nothing is dropped. d_weight +=, d_shift += (or NULL), d_bias += (or NULL).
+ * partial: threads * 3 * width floats of scratch. */
+typedef void tandem_residual_norm_backward_fn(tandem_extent extent, const float *d_out, const float *sum, const float *stats, const float *weight, tandem_mask mask, float *partial,
+                                              float *d_residual, float *d_x, float *d_weight, float *d_shift, float *d_bias);
+
+/* out = activation(x + bias); `bias` may be NULL. */
+typedef void tandem_activation_forward_fn(tandem_extent extent, tandem_activation activation, const float *x, const float *bias, float *out);
+
+/* d_x = d_out * activation'(x + bias), may be `d_out`; d_bias += (or NULL).
+ * partial: threads * width floats of scratch. */
+typedef void tandem_activation_backward_fn(tandem_extent extent, tandem_activation activation, const float *d_out, const float *x, const float *bias, float *partial, float *d_x,
+                                           float *d_bias);
+
+/* out = dropout(x), its own backward pass; `out` may be `x`. */
+typedef void tandem_dropout_fn(tandem_extent extent, const float *x, tandem_mask mask, float *out);
+
+/* out[column] += sum over rows. partial: threads * width floats of scratch. */
+typedef void tandem_column_sum_fn(tandem_extent extent, const float *x, float *partial, float *out);
+
+/* out[i] = (or, with `add`, +=) table[index[i]], rows of `width`. */
+typedef void tandem_rows_gather_fn(tandem_extent extent, const float *table, const int32_t *index, bool add, float *out);
+
+/* table[index[i]] += x[i], in the order of i: threads share the columns. */
+typedef void tandem_rows_scatter_fn(tandem_extent extent, const float *x, const int32_t *index, float *table);
+
+/* out[s] = scale[s] * sum of a sequence's rows, summed in double; with `ramp` the
+ * first row counts once, the second twice, and so on. extent.rows: sequences. */
+typedef void tandem_segment_sum_fn(tandem_extent extent, const float *x, const int32_t *offsets, const double *scale, bool ramp, float *out);
+
+/* Its backward pass: d_x[row] = scale[s] * (row's count) * d_out[s]. */
+typedef void tandem_segment_spread_fn(tandem_extent extent, const float *d_out, const int32_t *offsets, const double *scale, bool ramp, float *d_x);
+
+typedef struct {
+    tandem_attention_forward_fn *attention_forward;
+    tandem_attention_backward_fn *attention_backward;
+    tandem_residual_norm_forward_fn *residual_norm_forward;
+    tandem_residual_norm_backward_fn *residual_norm_backward;
+    tandem_activation_forward_fn *activation_forward;
+    tandem_activation_backward_fn *activation_backward;
+    tandem_dropout_fn *dropout;
+    tandem_column_sum_fn *column_sum;
+    tandem_rows_gather_fn *rows_gather;
+    tandem_rows_scatter_fn *rows_scatter;
+    tandem_segment_sum_fn *segment_sum;
+    tandem_segment_spread_fn *segment_spread;
+} tandem_kernels;
+
+/* The functions of `isa`; NULL when this machine (or the environment,
+ * tandem/machine.h) does not allow it. */
+const tandem_kernels *tandem_kernels_of(tandem_isa isa);
+/* The best that this machine allows. */
+const tandem_kernels *tandem_kernels_best(void);
+
+#ifdef TANDEM_KERNEL_ISA
+#define TANDEM_KERNEL_PASTE_(name, isa) tandem_##name##_##isa
+#define TANDEM_KERNEL_PASTE(name, isa) TANDEM_KERNEL_PASTE_(name, isa)
+#define TANDEM_KERNEL(name) TANDEM_KERNEL_PASTE(name, TANDEM_KERNEL_ISA)
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,266 @@
+/* save.c - writing a model as a directory that the field's libraries load. */
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/model_private.h"
+#include "tandem/file.h"
+#include "tandem/json.h"
+
+/* ---- JSON ---------------------------------------------------------------------------- */
+
+/* Sets object[key], replacing what is there in its place; takes `value` in every case. */
+static int set_item(cJSON *object, const char *key, cJSON *value)
+{
+    bool present = cJSON_GetObjectItemCaseSensitive(object, key) != NULL;
+    if (value == NULL || !(present ? cJSON_ReplaceItemInObjectCaseSensitive(object, key, value) : cJSON_AddItemToObject(object, key, value))) {
+        cJSON_Delete(value);
+        return tandem_error("out of memory");
+    }
+    return 0;
+}
+
+/* Writes `json` as `name` and frees it; NULL: memory was out. */
+static int write_json(cJSON *json, const char *directory, const char *name)
+{
+    char *path = json != NULL ? tandem_path_join(directory, name) : NULL;
+    int rc = path != NULL ? tandem_json_write(json, path) : tandem_error("%s/%s: out of memory", directory, name);
+    free(path);
+    tandem_json_free(json);
+    return rc;
+}
+
+/* ---- config.json ---------------------------------------------------------------------- */
+
+/* {"0": "LABEL_0", ...} and its inverse, as transformers names labels. */
+static int add_label_names(cJSON *config, int64_t labels)
+{
+    cJSON *names = cJSON_CreateObject(), *numbers = cJSON_CreateObject();
+    bool made = names != NULL && numbers != NULL;
+    for (int64_t i = 0; made && i < labels; i++) {
+        char number[24], name[32];
+        snprintf(number, sizeof number, "%lld", (long long)i);
+        snprintf(name, sizeof name, "LABEL_%lld", (long long)i);
+        made = cJSON_AddStringToObject(names, number, name) != NULL && cJSON_AddNumberToObject(numbers, name, (double)i) != NULL;
+    }
+    if (!made) {
+        cJSON_Delete(names);
+        cJSON_Delete(numbers);
+        return tandem_error("out of memory");
+    }
+    int first = set_item(config, "id2label", names), second = set_item(config, "label2id", numbers);
+    return first < 0 ? first : second;
+}
+
+/* The activation that a cross-encoder's directory names for its scores; NULL: none. It
+ * stands in config.json, or since sentence-transformers 5.4 beside the list of modules. */
+static const char *stated_activation(const tandem_model *model)
+{
+    const cJSON *nested = tandem_json_member(tandem_json_member(model->config, "sentence_transformers"), "activation_fn");
+    const cJSON *oldest = tandem_json_member(model->config, "sbert_ce_default_activation_function");
+    const cJSON *newest = tandem_json_member(model->sentence_transformers, "activation_fn");
+    const cJSON *found = cJSON_IsString(nested) ? nested : cJSON_IsString(oldest) ? oldest : newest;
+    return cJSON_IsString(found) ? found->valuestring : NULL;
+}
+
+static int set_head(const tandem_model *model, cJSON *config)
+{
+    if (model->new_head || !cJSON_IsObject(tandem_json_member(config, "id2label"))) {
+        TANDEM_TRY(add_label_names(config, model->spec.labels));
+    }
+    cJSON_DeleteItemFromObjectCaseSensitive(config, "num_labels"); /* id2label says it */
+    const char *activation = model->new_head ? "torch.nn.modules.activation.Sigmoid" : stated_activation(model);
+    if (activation == NULL) {
+        return 0;
+    }
+    cJSON *settings = cJSON_CreateObject();
+    if (settings == NULL || cJSON_AddStringToObject(settings, "activation_fn", activation) == NULL) {
+        cJSON_Delete(settings);
+        return tandem_error("out of memory");
+    }
+    cJSON_DeleteItemFromObjectCaseSensitive(config, "sbert_ce_default_activation_function");
+    return set_item(config, "sentence_transformers", settings);
+}
+
+/* The source's config.json with what became different. */
+static int change_config(const tandem_model *model, cJSON *config)
+{
+    bool cross = model->info.kind == TANDEM_CROSS_ENCODER;
+    const char *class = cross ? model->family->classifier : model->family->architecture;
+    TANDEM_TRY(set_item(config, "architectures", cJSON_CreateStringArray(&class, 1)));
+    static const char *const types[] = {"torch_dtype", "dtype"};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        if (tandem_json_member(config, types[i]) != NULL) {
+            TANDEM_TRY(set_item(config, types[i], cJSON_CreateString("float32")));
+        }
+    }
+    return cross ? set_head(model, config) : 0;
+}
+
+static int write_config(const tandem_model *model, const char *directory)
+{
+    cJSON *config = cJSON_Duplicate(model->config, true);
+    int rc = config == NULL ? tandem_error("out of memory") : change_config(model, config);
+    if (rc < 0) {
+        cJSON_Delete(config);
+        return rc;
+    }
+    return write_json(config, directory, "config.json");
+}
+
+/* ---- the tokenizer's files --------------------------------------------------------------- */
+
+static int copy_if_there(const tandem_model *model, const char *directory, const char *name)
+{
+    char *from = tandem_path_join(model->root, name), *to = tandem_path_join(directory, name);
+    int rc = from == NULL || to == NULL ? TANDEM_ERROR : tandem_file_exists(from) ? tandem_file_copy(from, to) : 0;
+    free(from);
+    free(to);
+    return rc;
+}
+
+/* A cross-encoder has no other place for its length limit than model_max_length. */
+static int write_tokenizer_config(const tandem_model *model, const char *directory)
+{
+    if (model->tokenizer_config != NULL && model->info.kind == TANDEM_BI_ENCODER) {
+        return copy_if_there(model, directory, "tokenizer_config.json");
+    }
+    cJSON *config = model->tokenizer_config != NULL ? cJSON_Duplicate(model->tokenizer_config, true) : cJSON_CreateObject();
+    int rc = config == NULL ? tandem_error("out of memory") : 0;
+    if (rc == 0 && model->tokenizer_config == NULL) {
+        rc = set_item(config, "tokenizer_class", cJSON_CreateString(model->family->tokenizer));
+    }
+    if (rc == 0) {
+        rc = set_item(config, "model_max_length", cJSON_CreateNumber((double)model->info.max_length));
+    }
+    if (rc < 0) {
+        cJSON_Delete(config);
+        return rc;
+    }
+    return write_json(config, directory, "tokenizer_config.json");
+}
+
+static int write_tokenizer(const tandem_model *model, const char *directory)
+{
+    static const char *const names[] = {"tokenizer.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt"};
+    if (!tandem_file_exists(tandem_tokenizer_path(model->tokenizer))) {
+        return tandem_error("%s: no longer there: saving copies the tokenizer from the directory that the model was loaded from",
+                            tandem_tokenizer_path(model->tokenizer));
+    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        TANDEM_TRY(copy_if_there(model, directory, names[i]));
+    }
+    return write_tokenizer_config(model, directory);
+}
+
+/* ---- sentence-transformers' files --------------------------------------------------------- */
+
+static int write_text(const tandem_buffer *text, const char *directory, const char *name)
+{
+    char *path = tandem_path_join(directory, name);
+    int rc = path == NULL ? TANDEM_ERROR : tandem_file_write(path, text->data, text->length);
+    free(path);
+    return rc;
+}
+
+static int write_modules(const tandem_model *model, const char *directory)
+{
+    static const struct {
+        const char *class, *path;
+    } modules[] = {{"Transformer", ""}, {"Pooling", "1_Pooling"}, {"Normalize", "2_Normalize"}};
+    size_t count = model->info.normalize ? 3 : 2;
+    tandem_buffer text = TANDEM_BUFFER_INIT;
+    int rc = tandem_buffer_puts(&text, "[\n");
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        rc = tandem_buffer_printf(&text,
+                                  "  {\n    \"idx\": %zu,\n    \"name\": \"%zu\",\n    \"path\": \"%s\",\n"
+                                  "    \"type\": \"sentence_transformers.models.%s\"\n  }%s\n",
+                                  i, i, modules[i].path, modules[i].class, i + 1 < count ? "," : "");
+    }
+    rc = rc < 0 ? rc : tandem_buffer_puts(&text, "]\n");
+    rc = rc < 0 ? rc : write_text(&text, directory, "modules.json");
+    tandem_buffer_free(&text);
+    return rc;
+}
+
+static int write_pooling(const tandem_model *model, const char *directory)
+{
+    tandem_buffer text = TANDEM_BUFFER_INIT;
+    int rc = tandem_buffer_printf(&text, "{\n  \"word_embedding_dimension\": %lld,\n", (long long)model->spec.hidden);
+    for (size_t i = 0; i < TANDEM_POOLING_MODES && rc == 0; i++) {
+        rc = tandem_buffer_printf(&text, "  \"%s\": %s,\n", tandem_pooling_names[i].flag, i == (size_t)model->info.pooling ? "true" : "false");
+    }
+    rc = rc < 0 ? rc : tandem_buffer_puts(&text, "  \"include_prompt\": true\n}\n");
+    rc = rc < 0 ? rc : write_text(&text, directory, "1_Pooling/config.json");
+    tandem_buffer_free(&text);
+    return rc;
+}
+
+static int write_limit(const tandem_model *model, const char *directory)
+{
+    tandem_buffer text = TANDEM_BUFFER_INIT;
+    int rc = tandem_buffer_printf(&text, "{\n  \"max_seq_length\": %zu,\n  \"do_lower_case\": false\n}\n", model->info.max_length);
+    rc = rc < 0 ? rc : write_text(&text, directory, "sentence_bert_config.json");
+    tandem_buffer_free(&text);
+    return rc;
+}
+
+/* The source's own settings, or the ones that sentence-transformers assumes without any. */
+static int write_settings(const tandem_model *model, const char *directory)
+{
+    if (model->sentence_transformers != NULL) {
+        return write_json(cJSON_Duplicate(model->sentence_transformers, true), directory, "config_sentence_transformers.json");
+    }
+    static const char text[] = "{\n  \"prompts\": {\n    \"query\": \"\",\n    \"document\": \"\"\n  },\n"
+                               "  \"default_prompt_name\": null,\n  \"similarity_fn_name\": \"cosine\"\n}\n";
+    return write_json(cJSON_Parse(text), directory, "config_sentence_transformers.json");
+}
+
+static int make_folder(const char *directory, const char *name)
+{
+    char *path = tandem_path_join(directory, name);
+    int rc = path == NULL ? TANDEM_ERROR : tandem_dir_make(path);
+    free(path);
+    return rc;
+}
+
+static int write_bi_encoder(const tandem_model *model, const char *directory)
+{
+    TANDEM_TRY(make_folder(directory, "1_Pooling"));
+    if (model->info.normalize) {
+        TANDEM_TRY(make_folder(directory, "2_Normalize")); /* sentence-transformers leaves it empty, too */
+    }
+    TANDEM_TRY(write_modules(model, directory));
+    TANDEM_TRY(write_pooling(model, directory));
+    TANDEM_TRY(write_limit(model, directory));
+    return write_settings(model, directory);
+}
+
+/* ---- the whole ---------------------------------------------------------------------------- */
+
+int tandem_model_write_files(const tandem_model *model, const char *directory)
+{
+    TANDEM_TRY(write_config(model, directory));
+    TANDEM_TRY(write_tokenizer(model, directory));
+    if (model->info.kind == TANDEM_BI_ENCODER) {
+        TANDEM_TRY(write_bi_encoder(model, directory));
+    }
+    char *path = tandem_path_join(directory, "model.safetensors");
+    int rc = path == NULL ? TANDEM_ERROR : tandem_model_write_weights(model, path);
+    free(path);
+    return rc;
+}
+
+int tandem_model_save(const tandem_model *model, const char *directory)
+{
+    char *staged = NULL;
+    TANDEM_TRY(tandem_stage_dir(&staged, directory));
+    int rc = tandem_model_write_files(model, staged);
+    if (rc == 0) {
+        rc = tandem_stage_commit(staged, directory);
+    } else {
+        tandem_stage_abort(staged);
+    }
+    free(staged);
+    return rc;
+}

@@ -1,0 +1,376 @@
+/* nodes.cpp - the encoder's differentiable steps: kernels as autograd nodes. */
+#include "model/torch/nodes.hpp"
+
+#include <algorithm>
+#include <initializer_list>
+#include <stdexcept>
+#include <utility>
+
+#include <ATen/Functions.h>
+#include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "tandem/machine.h"
+
+namespace tandem {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+const tandem_kernels &kernels() {
+    return *tandem_kernels_best();
+}
+
+tandem_extent extent_of(int64_t rows, int64_t width) {
+    return {static_cast<size_t>(rows), static_cast<size_t>(width), static_cast<int>(tandem_machine_threads())};
+}
+
+tandem_extent extent_of(const at::Tensor &matrix) {
+    return extent_of(matrix.size(0), matrix.size(1));
+}
+
+at::Tensor floats(at::IntArrayRef shape) {
+    return at::empty(shape, at::kFloat);
+}
+
+/* Scratch for the per-thread sums of `vectors` rows of the matrix's width. */
+at::Tensor scratch(tandem_extent extent, int64_t vectors = 1) {
+    return floats({extent.threads, vectors, static_cast<int64_t>(extent.width)});
+}
+
+const float *read(const at::Tensor &tensor) {
+    return tensor.defined() ? tensor.const_data_ptr<float>() : nullptr;
+}
+
+float *write(const at::Tensor &tensor) {
+    return tensor.mutable_data_ptr<float>();
+}
+
+/* Where a parameter's gradient is added; NULL when there is no parameter. */
+float *gradient_of(const at::Tensor &leaf) {
+    return leaf.defined() ? write(leaf.mutable_grad()) : nullptr;
+}
+
+/* ---- nodes ----------------------------------------------------------------------- */
+
+/* What a forward leaves for its backward. Tensors kept here are detached or leaves,
+ * so that none refers back to the graph that owns them. */
+struct Step : torch::CustomClassHolder {
+    /* The gradients of the activations among the inputs, which come first there.
+     * Parameters' are not returned but added into their arena. */
+    virtual variable_list backward(const at::Tensor &d_out, bool needs_d_x) = 0;
+    virtual void forget() = 0; /* drops what was kept, as soon as backward is done */
+};
+
+/* One autograd function for all steps. */
+struct StepFunction : torch::autograd::Function<StepFunction> {
+    static constexpr size_t PLAIN_ARGUMENTS = 2; /* before the inputs */
+
+    static at::Tensor forward(AutogradContext *context, const c10::intrusive_ptr<Step> &step, at::Tensor *out, at::TensorList inputs) {
+        context->set_materialize_grads(false);
+        context->saved_data["step"] = c10::IValue::make_capsule(step);
+        context->saved_data["inputs"] = static_cast<int64_t>(inputs.size());
+        return std::move(*out);
+    }
+
+    static variable_list backward(AutogradContext *context, const variable_list &gradients) {
+        c10::IValue &slot = context->saved_data["step"];
+        if (slot.isNone()) {
+            throw std::runtime_error("backward went through the same forward twice");
+        }
+        variable_list inputs(PLAIN_ARGUMENTS + static_cast<size_t>(context->saved_data["inputs"].toInt()));
+        if (gradients[0].defined()) {
+            auto holder = slot.toCapsule();
+            Step &step = static_cast<Step &>(*holder);
+            variable_list activations = step.backward(gradients[0].contiguous(), context->needs_input_grad(0));
+            std::move(activations.begin(), activations.end(), inputs.begin() + PLAIN_ARGUMENTS);
+            step.forget();
+            slot = c10::IValue();
+        }
+        return inputs;
+    }
+};
+
+/* True when autograd records and one of the inputs asks for its gradient. */
+bool recorded(std::initializer_list<at::Tensor> inputs) {
+    return at::GradMode::is_enabled() && std::any_of(inputs.begin(), inputs.end(), [](const at::Tensor &input) { return input.defined() && input.requires_grad(); });
+}
+
+/* The output of `step`, which knows its way back to the inputs (those defined). */
+at::Tensor attach(at::Tensor out, c10::intrusive_ptr<Step> step, variable_list inputs) {
+    inputs.erase(std::remove_if(inputs.begin(), inputs.end(), [](const at::Tensor &input) { return !input.defined(); }), inputs.end());
+    return StepFunction::apply(step, &out, at::TensorList(inputs));
+}
+
+/* ---- embeddings -------------------------------------------------------------------- */
+
+struct EmbedStep : Step {
+    std::vector<Lookup> lookups;
+
+    variable_list backward(const at::Tensor &d_out, bool) override {
+        for (const Lookup &lookup : lookups) {
+            kernels().rows_scatter(extent_of(d_out), read(d_out), lookup.index.data(), gradient_of(lookup.table));
+        }
+        return {};
+    }
+    void forget() override {
+        lookups.clear();
+    }
+};
+
+} // namespace
+
+at::Tensor embed(std::vector<Lookup> lookups) {
+    at::Tensor out = floats({static_cast<int64_t>(lookups[0].index.size()), lookups[0].table.size(1)});
+    bool add = false;
+    variable_list tables;
+    for (const Lookup &lookup : lookups) {
+        kernels().rows_gather(extent_of(out), read(lookup.table), lookup.index.data(), add, write(out));
+        tables.push_back(lookup.table);
+        add = true;
+    }
+    if (!recorded({tables[0]})) {
+        return out;
+    }
+    auto step = c10::make_intrusive<EmbedStep>();
+    step->lookups = std::move(lookups);
+    return attach(std::move(out), step, tables);
+}
+
+/* ---- matrix product ------------------------------------------------------------------ */
+
+namespace {
+
+struct ProductStep : Step {
+    at::Tensor x, weight;
+
+    variable_list backward(const at::Tensor &d_out, bool needs_d_x) override {
+        at::Tensor d_weight = weight.mutable_grad();
+        at::addmm_out(d_weight, d_weight, d_out.t(), x);
+        return {needs_d_x ? at::mm(d_out, weight.detach()) : at::Tensor()};
+    }
+    void forget() override {
+        x.reset();
+        weight.reset();
+    }
+};
+
+} // namespace
+
+at::Tensor product(const at::Tensor &x, const at::Tensor &weight) {
+    at::Tensor out = at::mm(x.detach(), weight.detach().t());
+    if (!recorded({x, weight})) {
+        return out;
+    }
+    auto step = c10::make_intrusive<ProductStep>();
+    step->x = x.detach();
+    step->weight = weight;
+    return attach(std::move(out), step, {x, weight});
+}
+
+/* ---- attention -------------------------------------------------------------------------- */
+
+namespace {
+
+/* Runs `call` with the description of an attention and memory for it. */
+template <class Call>
+void with_attention(const Packed &packed, int64_t heads, int64_t hidden, tandem_mask mask, Call &&call) {
+    tandem_attention description = {
+        static_cast<size_t>(packed.count),
+        static_cast<size_t>(heads),
+        static_cast<size_t>(hidden / heads),
+        packed.offsets.data(),
+        mask,
+        static_cast<int>(tandem_machine_threads()),
+        nullptr,
+    };
+    at::Tensor workspace = floats({static_cast<int64_t>(tandem_attention_workspace(&description))});
+    description.workspace = write(workspace);
+    call(&description);
+}
+
+struct AttentionStep : Step {
+    at::Tensor qkv, bias, out, lse;
+    PackedPtr packed;
+    int64_t heads = 0;
+    tandem_mask mask = {};
+
+    variable_list backward(const at::Tensor &d_out, bool) override {
+        at::Tensor d_qkv = at::empty_like(qkv);
+        with_attention(*packed, heads, d_out.size(1), mask, [&](const tandem_attention *description) {
+            kernels().attention_backward(description, read(qkv), read(bias), read(out), read(lse), read(d_out), write(d_qkv));
+        });
+        if (bias.defined()) {
+            tandem_extent extent = extent_of(d_qkv);
+            kernels().column_sum(extent, read(d_qkv), write(scratch(extent)), gradient_of(bias));
+        }
+        return {d_qkv};
+    }
+    void forget() override {
+        for (at::Tensor *tensor : {&qkv, &bias, &out, &lse}) {
+            tensor->reset();
+        }
+    }
+};
+
+} // namespace
+
+at::Tensor attention(const at::Tensor &qkv, const at::Tensor &bias, const PackedPtr &packed, int64_t heads, tandem_mask mask) {
+    int64_t hidden = qkv.size(1) / 3;
+    at::Tensor out = floats({packed->total, hidden}), lse = floats({heads, packed->total});
+    with_attention(*packed, heads, hidden, mask, [&](const tandem_attention *description) {
+        kernels().attention_forward(description, read(qkv), read(bias), write(out), write(lse));
+    });
+    if (!recorded({qkv, bias})) {
+        return out;
+    }
+    auto step = c10::make_intrusive<AttentionStep>();
+    step->qkv = qkv.detach();
+    step->bias = bias;
+    step->out = out.detach();
+    step->lse = lse;
+    step->packed = packed;
+    step->heads = heads;
+    step->mask = mask;
+    return attach(std::move(out), step, {qkv, bias});
+}
+
+/* ---- residual and LayerNorm ----------------------------------------------------------------- */
+
+namespace {
+
+struct NormStep : Step {
+    at::Tensor sum, stats, bias, weight, shift;
+    tandem_mask mask = {};
+    bool has_residual = false;
+
+    variable_list backward(const at::Tensor &d_out, bool) override {
+        tandem_extent extent = extent_of(d_out);
+        at::Tensor d_sum = at::empty_like(sum), d_x = mask.threshold == 0 ? d_sum : at::empty_like(sum);
+        kernels().residual_norm_backward(extent, read(d_out), read(sum), read(stats), read(weight), mask, write(scratch(extent, 3)), write(d_sum), write(d_x), gradient_of(weight),
+                                         gradient_of(shift), gradient_of(bias));
+        return has_residual ? variable_list{d_x, d_sum} : variable_list{d_x};
+    }
+    void forget() override {
+        for (at::Tensor *tensor : {&sum, &stats, &bias, &weight, &shift}) {
+            tensor->reset();
+        }
+    }
+};
+
+} // namespace
+
+at::Tensor residual_norm(const at::Tensor &x, const at::Tensor &bias, const at::Tensor &residual, tandem_mask mask, const at::Tensor &weight, const at::Tensor &shift, double eps) {
+    at::Tensor sum = x.detach(), out = floats(x.sizes()), stats = floats({x.size(0), 2});
+    kernels().residual_norm_forward(extent_of(x), read(x), read(bias), read(residual), mask, read(weight), read(shift), static_cast<float>(eps), write(sum), write(out), write(stats));
+    if (!recorded({x, residual, weight})) {
+        return out;
+    }
+    auto step = c10::make_intrusive<NormStep>();
+    step->sum = sum;
+    step->stats = stats;
+    step->bias = bias;
+    step->weight = weight;
+    step->shift = shift;
+    step->mask = mask;
+    step->has_residual = residual.defined();
+    return attach(std::move(out), step, {x, residual, bias, weight, shift});
+}
+
+/* ---- activation and dropout -------------------------------------------------------------------- */
+
+namespace {
+
+struct ActivationStep : Step {
+    at::Tensor x, bias;
+    tandem_activation kind = TANDEM_ACTIVATION_GELU;
+
+    variable_list backward(const at::Tensor &d_out, bool) override {
+        tandem_extent extent = extent_of(x);
+        at::Tensor d_x = at::empty_like(x);
+        kernels().activation_backward(extent, kind, read(d_out), read(x), read(bias), write(scratch(extent)), write(d_x), gradient_of(bias));
+        return {d_x};
+    }
+    void forget() override {
+        x.reset();
+        bias.reset();
+    }
+};
+
+struct DropoutStep : Step {
+    tandem_mask mask = {};
+
+    variable_list backward(const at::Tensor &d_out, bool) override {
+        at::Tensor d_x = at::empty_like(d_out);
+        kernels().dropout(extent_of(d_out), read(d_out), mask, write(d_x));
+        return {d_x};
+    }
+    void forget() override {
+    }
+};
+
+} // namespace
+
+at::Tensor activation(const at::Tensor &x, const at::Tensor &bias, tandem_activation kind) {
+    at::Tensor out = floats(x.sizes());
+    kernels().activation_forward(extent_of(x), kind, read(x), read(bias), write(out));
+    if (!recorded({x, bias})) {
+        return out;
+    }
+    auto step = c10::make_intrusive<ActivationStep>();
+    step->x = x.detach();
+    step->bias = bias;
+    step->kind = kind;
+    return attach(std::move(out), step, {x, bias});
+}
+
+at::Tensor dropout(const at::Tensor &x, tandem_mask mask) {
+    if (mask.threshold == 0) {
+        return x;
+    }
+    at::Tensor out = floats(x.sizes());
+    kernels().dropout(extent_of(x), read(x), mask, write(out));
+    if (!recorded({x})) {
+        return out;
+    }
+    auto step = c10::make_intrusive<DropoutStep>();
+    step->mask = mask;
+    return attach(std::move(out), step, {x});
+}
+
+/* ---- pooling ------------------------------------------------------------------------------------- */
+
+namespace {
+
+struct SegmentStep : Step {
+    PackedPtr packed;
+    std::vector<double> scale;
+    bool ramp = false;
+
+    variable_list backward(const at::Tensor &d_out, bool) override {
+        at::Tensor d_x = floats({packed->total, d_out.size(1)});
+        kernels().segment_spread(extent_of(d_out), read(d_out), packed->offsets.data(), scale.data(), ramp, write(d_x));
+        return {d_x};
+    }
+    void forget() override {
+        packed.reset();
+    }
+};
+
+} // namespace
+
+at::Tensor segment_sum(const at::Tensor &x, const PackedPtr &packed, std::vector<double> scale, bool ramp) {
+    at::Tensor out = floats({packed->count, x.size(1)});
+    kernels().segment_sum(extent_of(out), read(x), packed->offsets.data(), scale.data(), ramp, write(out));
+    if (!recorded({x})) {
+        return out;
+    }
+    auto step = c10::make_intrusive<SegmentStep>();
+    step->packed = packed;
+    step->scale = std::move(scale);
+    step->ramp = ramp;
+    return attach(std::move(out), step, {x});
+}
+
+} // namespace tandem

@@ -1,0 +1,66 @@
+/* nodes.hpp - the encoder's differentiable steps over packed activations.
+ *
+ * Each step is one autograd node around CPU kernels: its forward computes outside of
+ * autograd and, when gradients are recorded, leaves a node that knows the backward
+ * pass. Gradients of parameters are added straight into the gradient arena (the
+ * leaves' grad), so no step makes a temporary of a weight's size. Undefined tensors
+ * stand for parameters that a model lacks.
+ */
+#ifndef TANDEM_MODEL_TORCH_NODES_HPP
+#define TANDEM_MODEL_TORCH_NODES_HPP
+
+#include <memory>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "model/kernels/kernels.h"
+
+namespace tandem {
+
+/* A checked copy of a batch's shape: the caller's memory may be gone when backward
+ * comes. */
+struct Packed {
+    int64_t count = 0;
+    int64_t total = 0;
+    std::vector<int32_t> offsets; /* [count + 1] */
+
+    int64_t start(int64_t sequence) const {
+        return offsets[static_cast<size_t>(sequence)];
+    }
+    int64_t length(int64_t sequence) const {
+        return start(sequence + 1) - start(sequence);
+    }
+};
+using PackedPtr = std::shared_ptr<const Packed>;
+
+/* An embedding table, and the row of it that each token takes. */
+struct Lookup {
+    at::Tensor table;            /* [rows, hidden] */
+    std::vector<int32_t> index;  /* [total], inside the table */
+};
+
+/* Sum of the looked-up rows of all tables: [total, hidden]. */
+at::Tensor embed(std::vector<Lookup> lookups);
+
+/* x [total, in] * weight [out, in]^T. The bias is left to the step that follows,
+ * which reads the product anyway. */
+at::Tensor product(const at::Tensor &x, const at::Tensor &weight);
+
+/* Softmax attention within each sequence: qkv [total, 3 * hidden] -> [total, hidden]. */
+at::Tensor attention(const at::Tensor &qkv, const at::Tensor &bias, const PackedPtr &packed, int64_t heads, tandem_mask mask);
+
+/* LayerNorm(residual + dropout(x + bias)); takes the memory of x for itself. */
+at::Tensor residual_norm(const at::Tensor &x, const at::Tensor &bias, const at::Tensor &residual, tandem_mask mask, const at::Tensor &weight, const at::Tensor &shift, double eps);
+
+/* activation(x + bias). */
+at::Tensor activation(const at::Tensor &x, const at::Tensor &bias, tandem_activation kind);
+
+at::Tensor dropout(const at::Tensor &x, tandem_mask mask);
+
+/* out[s] = scale[s] * sum of the sequence's rows, the i-th counted i times if `ramp`. */
+at::Tensor segment_sum(const at::Tensor &x, const PackedPtr &packed, std::vector<double> scale, bool ramp);
+
+} // namespace tandem
+
+#endif

@@ -1,0 +1,180 @@
+/* shim.h - the one door to libtorch. Valid C17; no exception, std:: or torch type
+ * crosses it. Every function returns 0 or a negative code (include/tandem/error.h)
+ * with the message set, unless it says otherwise.
+ *
+ * Coarse where it is hot: one call runs an encoder over a packed batch. Fine where
+ * people read it: losses are C over the tensor operations below.
+ *
+ * Handles. A tandem_tensor is a reference to a tensor. Inside a scope
+ * (tandem_scope_begin ... tandem_scope_end) every handle that a function gives
+ * belongs to the scope and is freed with it; outside one the caller frees it with
+ * tandem_tensor_free. Scopes are per thread and nest.
+ *
+ * Gradients are recorded while tandem_grad_enable(1) holds on this thread; the
+ * default is 0. All tensors are float32 on the CPU unless said otherwise.
+ */
+#ifndef TANDEM_MODEL_TORCH_SHIM_H
+#define TANDEM_MODEL_TORCH_SHIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tandem/batch.h"
+#include "tandem/error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct tandem_tensor tandem_tensor;
+typedef struct tandem_encoder tandem_encoder;
+
+/* ---- runtime ---------------------------------------------------------------- */
+/* Idempotent: threads as tandem_machine_threads() says, one inter-op thread, memory
+ * kept between steps (malloc gives nothing back), deterministic algorithms. Every
+ * function below calls it first where needed. */
+int tandem_torch_init(void);
+const char *tandem_torch_version(void);
+/* One line a fact: BLAS, CPU capability, threads. Borrowed. */
+const char *tandem_torch_build_info(void);
+
+/* ---- handles and scopes -------------------------------------------------------- */
+int tandem_scope_begin(void);
+void tandem_scope_end(void); /* frees every handle of the innermost scope */
+void tandem_tensor_free(tandem_tensor *tensor); /* outside scopes; NULL is fine */
+/* Takes `tensor` out of its scope: the caller frees it from now on. */
+void tandem_scope_keep(tandem_tensor *tensor);
+
+int tandem_grad_enable(int on); /* returns the previous value (0 or 1), never fails */
+
+/* ---- tensors ----------------------------------------------------------------------- */
+/* Copies `data`, of the given shape (at most 4 dimensions), row-major. */
+int tandem_tensor_from(tandem_tensor **out, const float *data, const int64_t *shape, int dims);
+int tandem_tensor_from_int64(tandem_tensor **out, const int64_t *data, const int64_t *shape, int dims);
+int tandem_tensor_from_bool(tandem_tensor **out, const bool *data, const int64_t *shape, int dims);
+int tandem_tensor_dims(const tandem_tensor *tensor);                /* never fails */
+int64_t tandem_tensor_size(const tandem_tensor *tensor, int dim);   /* never fails */
+/* Copies all elements, row-major, to `out` (float32). */
+int tandem_tensor_read(const tandem_tensor *tensor, float *out);
+/* The value of a one-element tensor. */
+int tandem_tensor_item(const tandem_tensor *tensor, double *out);
+
+/* Operations: as torch's of the same name; broadcasting as torch's. */
+int tandem_op_matmul(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b, bool transpose_b);
+int tandem_op_add(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b);
+int tandem_op_sub(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b);
+int tandem_op_mul(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b);
+int tandem_op_div(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b);
+int tandem_op_scale(tandem_tensor **out, const tandem_tensor *a, double factor);       /* a * factor */
+int tandem_op_shift(tandem_tensor **out, const tandem_tensor *a, double addend);       /* a + addend */
+int tandem_op_exp(tandem_tensor **out, const tandem_tensor *a);
+int tandem_op_log(tandem_tensor **out, const tandem_tensor *a);
+int tandem_op_sigmoid(tandem_tensor **out, const tandem_tensor *a);
+int tandem_op_softplus(tandem_tensor **out, const tandem_tensor *a); /* log(1 + e^a), stable */
+int tandem_op_relu(tandem_tensor **out, const tandem_tensor *a);
+int tandem_op_softmax(tandem_tensor **out, const tandem_tensor *a, int dim);
+int tandem_op_log_softmax(tandem_tensor **out, const tandem_tensor *a, int dim);
+int tandem_op_logsumexp(tandem_tensor **out, const tandem_tensor *a, int dim);
+int tandem_op_sum(tandem_tensor **out, const tandem_tensor *a);
+int tandem_op_mean(tandem_tensor **out, const tandem_tensor *a);
+int tandem_op_sum_dim(tandem_tensor **out, const tandem_tensor *a, int dim);
+int tandem_op_normalize(tandem_tensor **out, const tandem_tensor *a); /* L2 over the last dim, eps 1e-12 */
+int tandem_op_cat(tandem_tensor **out, const tandem_tensor *const *parts, size_t count, int dim);
+int tandem_op_narrow(tandem_tensor **out, const tandem_tensor *a, int dim, int64_t start, int64_t length);
+int tandem_op_index_select(tandem_tensor **out, const tandem_tensor *a, int dim, const int64_t *index, size_t count);
+int tandem_op_reshape(tandem_tensor **out, const tandem_tensor *a, const int64_t *shape, int dims);
+int tandem_op_transpose(tandem_tensor **out, const tandem_tensor *a, int dim0, int dim1);
+/* Elements where `mask` (bool tensor) is true become `value`. */
+int tandem_op_masked_fill(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *mask, double value);
+/* Mean over rows of -log softmax(logits)[label]; labels are int64 [rows]. */
+int tandem_op_cross_entropy(tandem_tensor **out, const tandem_tensor *logits, const tandem_tensor *labels);
+int tandem_op_detach(tandem_tensor **out, const tandem_tensor *a);
+/* A leaf with the values of `a` that records gradients (for tests and GradCache). */
+int tandem_op_leaf(tandem_tensor **out, const tandem_tensor *a);
+/* The gradient that backward left in a leaf, zeros if none. */
+int tandem_tensor_grad(tandem_tensor **out, const tandem_tensor *leaf);
+
+/* Adds d loss / d parameter into the gradient arenas (and leaves). */
+int tandem_backward(const tandem_tensor *loss);
+/* The vector-Jacobian product: backward from `output` with `gradient` of its shape. */
+int tandem_backward_with(const tandem_tensor *output, const tandem_tensor *gradient);
+
+/* ---- encoder -------------------------------------------------------------------------- */
+typedef enum { TANDEM_ACTIVATION_GELU, TANDEM_ACTIVATION_GELU_TANH, TANDEM_ACTIVATION_RELU, TANDEM_ACTIVATION_SILU } tandem_activation;
+
+/* A parameter's place in the flat arenas, in floats; -1: the model has none.
+ * Offsets are multiples of 16 (64 bytes). */
+typedef int64_t tandem_place;
+
+/* One layer. query, key and value lie one after the other, so that their weights
+ * are one [3 * hidden, hidden] matrix and their biases one [3 * hidden] vector. */
+typedef struct {
+    tandem_place qkv_weight, qkv_bias;
+    tandem_place attention_out_weight, attention_out_bias;
+    tandem_place attention_norm_weight, attention_norm_bias;
+    tandem_place up_weight, up_bias;
+    tandem_place down_weight, down_bias;
+    tandem_place output_norm_weight, output_norm_bias;
+} tandem_layer_places;
+
+/* What the encoder's forward needs to know, filled from a family's table row and a
+ * config.json (model/families.c). */
+typedef struct {
+    int64_t layers, hidden, heads, intermediate;
+    int64_t vocab, positions, types; /* types 0: no token type embedding */
+    int64_t position_offset;         /* position id of a text's first token (RoBERTa: 2) */
+    double norm_eps;
+    double hidden_dropout, attention_dropout, classifier_dropout;
+    tandem_activation activation;
+    tandem_place word_embedding, position_embedding, type_embedding;
+    tandem_place embedding_norm_weight, embedding_norm_bias;
+    const tandem_layer_places *layer; /* [layers], copied */
+    /* Sequence classification head; all -1 for a bi-encoder. */
+    tandem_place pooler_weight, pooler_bias;         /* [hidden, hidden], tanh; on the first token */
+    tandem_place classifier_weight, classifier_bias; /* [labels, hidden] */
+    int64_t labels;
+} tandem_encoder_spec;
+
+/* Makes an encoder whose parameters and gradients are views of two arenas of
+ * `arena_floats` floats, which it owns (64-byte aligned, zeroed). Gradients are
+ * allocated at the first tandem_encoder_gradients call. */
+int tandem_encoder_new(tandem_encoder **out, const tandem_encoder_spec *spec, size_t arena_floats);
+void tandem_encoder_free(tandem_encoder *encoder); /* NULL is fine */
+float *tandem_encoder_parameters(tandem_encoder *encoder); /* borrowed, [arena_floats] */
+/* Borrowed, [arena_floats]; allocates and zeroes on the first call and makes every
+ * parameter record gradients. NULL with the message set. */
+float *tandem_encoder_gradients(tandem_encoder *encoder);
+
+/* Dropout of one forward: masks are a pure function of (seed, step, site, element),
+ * so a forward can be replayed and a run resumed with no generator state. */
+typedef struct {
+    bool train;    /* false: no dropout at all */
+    uint64_t seed; /* of the run */
+    uint64_t step; /* a different one for every forward that shall differ */
+} tandem_dropout;
+
+/* Hidden states of the last layer, [batch.total, hidden]. Parameters record
+ * gradients when tandem_grad_enable(1) holds. */
+int tandem_encoder_forward(tandem_tensor **out, tandem_encoder *encoder, const tandem_batch *batch, tandem_dropout dropout);
+
+typedef enum {
+    TANDEM_POOL_CLS, TANDEM_POOL_MAX, TANDEM_POOL_MEAN, TANDEM_POOL_MEAN_SQRT_LEN,
+    TANDEM_POOL_WEIGHTED_MEAN, TANDEM_POOL_LAST
+} tandem_pooling;
+
+/* [total, hidden] -> [count, hidden]; the modes as sentence-transformers defines
+ * them (reference/sentence-transformers.md, section 5). */
+int tandem_encoder_pool(tandem_tensor **out, const tandem_tensor *hidden, const tandem_batch *batch, tandem_pooling pooling);
+
+/* Sequence classification logits, [count, labels]. */
+int tandem_encoder_classify(tandem_tensor **out, tandem_encoder *encoder, const tandem_tensor *hidden, const tandem_batch *batch, tandem_dropout dropout);
+
+/* ---- plain matrices -------------------------------------------------------------------- */
+/* c[m, n] = a[m, k] * b[n, k]^T, row-major with leading dimensions lda, ldb, ldc. */
+int tandem_sgemm_nt(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b, int64_t ldb, float *c, int64_t ldc);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,452 @@
+/* Hard negatives: every rule on corpora whose scores are given. Several cases are the
+ * bugs that sentence-transformers' mine_hard_negatives had (issues 2818, 3504, 3819,
+ * 3872, 3873), or that its code still has: a document equal to the query, ranks that
+ * count only what survived. */
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tandem/negatives.h"
+
+/* ---- a world of one dimension: the query is 1, a document is its score ------------- */
+enum { MOST = 64, DEEP = 50 };
+
+typedef struct {
+    tandem_text documents[MOST], queries[MOST];
+    char names[2 * MOST][8];
+    tandem_dataset dataset;
+    tandem_split_query split_queries[MOST];
+    tandem_split split;
+    float scores[MOST], ones[MOST];
+} world;
+
+static tandem_text text_of(const char *id, const char *text)
+{
+    return (tandem_text){id, text, strlen(text)};
+}
+
+/* Documents d0, d1 ... with texts of their own and the given scores; queries q0 ... */
+static void make_world(world *w, const float *scores, size_t documents, size_t queries)
+{
+    memset(w, 0, sizeof *w);
+    for (size_t d = 0; d < documents; d++) {
+        snprintf(w->names[d], sizeof w->names[d], "d%zu", d);
+        w->documents[d] = text_of(w->names[d], w->names[d]);
+        w->scores[d] = scores[d];
+    }
+    for (size_t q = 0; q < queries; q++) {
+        char *name = w->names[MOST + q];
+        snprintf(name, sizeof w->names[0], "q%zu", q);
+        w->queries[q] = text_of(name, name);
+        w->ones[q] = 1;
+        w->split_queries[q].query = (uint32_t)q;
+    }
+    w->dataset.path = w->names[0];
+    w->dataset.corpus = (tandem_texts){w->documents, documents, NULL};
+    w->dataset.queries = (tandem_texts){w->queries, queries, NULL};
+    w->split.queries = w->split_queries;
+    w->split.count = queries;
+}
+
+static void judge(world *w, size_t query, const uint32_t *positives, size_t count)
+{
+    w->split_queries[query].documents = positives;
+    w->split_queries[query].count = count;
+    w->split.pairs += count;
+}
+
+static tandem_mining_options options_of(size_t low, size_t high, size_t negatives)
+{
+    tandem_mining_options options = TANDEM_MINING_OPTIONS_INIT;
+    options.range_low = low;
+    options.range_high = high;
+    options.relative_margin = NAN;
+    options.negatives = negatives;
+    return options;
+}
+
+static int mine(tandem_groups **groups, tandem_mining_statistics *statistics, const world *w, tandem_mining_options options)
+{
+    const tandem_mining_source source = {w->ones, w->scores, 1, NULL};
+    return tandem_mine_negatives(groups, statistics, &w->dataset, &w->split, &source, &options);
+}
+
+/* "d3 d1": ids of the negatives of a group. */
+static void expect_negatives(const tandem_groups *groups, size_t group, const char *expected)
+{
+    char ids[512] = "";
+    for (size_t i = 0; i < groups->items[group].negative_count; i++) {
+        size_t used = strlen(ids);
+        snprintf(ids + used, sizeof ids - used, "%s%s", i ? " " : "", groups->items[group].negatives[i].id);
+    }
+    assert_string_equal(ids, expected);
+}
+
+/* Mines and compares the first query's negatives. */
+static tandem_mining_statistics expect_mined(const world *w, tandem_mining_options options, const char *expected)
+{
+    tandem_groups *groups;
+    tandem_mining_statistics statistics;
+    assert_int_equal(mine(&groups, &statistics, w, options), 0);
+    expect_negatives(groups, 0, expected);
+    tandem_groups_free(groups);
+    return statistics;
+}
+
+static const float descending[] = {0.9f, 0.8f, 0.7f, 0.6f, 0.5f, 0.4f, 0.3f, 0.2f};
+
+/* ---- rules ------------------------------------------------------------------------- */
+static void test_all_positives_excluded(void **state)
+{
+    (void)state;
+    world w;
+    const uint32_t positives[] = {5, 0, 2};
+    make_world(&w, descending, 8, 1);
+    judge(&w, 0, positives, 3);
+    tandem_mining_statistics s = expect_mined(&w, options_of(0, 8, 8), "d1 d3 d4 d6 d7");
+    assert_int_equal(s.candidates, 8);
+    assert_int_equal(s.removed_positive, 3);
+    assert_int_equal(s.mined, 5);
+    assert_int_equal(s.queries_short, 1);
+    assert_int_equal(s.queries_empty, 0);
+    assert_int_equal(s.pairs, 3);
+}
+
+/* Another query's positive is no positive of this one. */
+static void test_positives_are_per_query(void **state)
+{
+    (void)state;
+    world w;
+    const uint32_t first[] = {0}, second[] = {1};
+    tandem_groups *groups;
+    tandem_mining_statistics statistics;
+    make_world(&w, descending, 3, 2);
+    judge(&w, 0, first, 1);
+    judge(&w, 1, second, 1);
+    assert_int_equal(mine(&groups, &statistics, &w, options_of(0, 3, 2)), 0);
+    expect_negatives(groups, 0, "d1 d2");
+    expect_negatives(groups, 1, "d0 d2");
+    assert_string_equal(groups->items[1].query_id, "q1");
+    assert_string_equal(groups->items[1].positives[0].id, "d1");
+    assert_true(groups->items[1].positives[0].score == descending[1]);
+    assert_true(groups->items[1].negatives[1].score == descending[2]);
+    tandem_groups_free(groups);
+}
+
+static void test_identical_texts(void **state)
+{
+    (void)state;
+    world w;
+    const uint32_t positives[] = {1};
+    make_world(&w, descending, 8, 1);
+    w.queries[0] = text_of("q0", "same question");
+    w.documents[0] = text_of("d0", "same question"); /* as the query */
+    w.documents[1] = text_of("d1", "answer");
+    w.documents[3] = text_of("d3", "answer"); /* as the positive */
+    w.documents[5] = text_of("d5", "d4");     /* as a better-ranked candidate */
+    judge(&w, 0, positives, 1);
+    tandem_mining_statistics s = expect_mined(&w, options_of(0, 8, 8), "d2 d4 d6 d7");
+    assert_int_equal(s.removed_positive, 1);
+    assert_int_equal(s.removed_identical, 3);
+}
+
+/* Low and high are ranks of the search, whatever is removed between them. */
+static void test_raw_ranks(void **state)
+{
+    (void)state;
+    world w;
+    const uint32_t positives[] = {0, 1, 4};
+    make_world(&w, descending, 8, 1);
+    judge(&w, 0, positives, 3);
+    tandem_mining_statistics s = expect_mined(&w, options_of(2, 6, 4), "d2 d3 d5");
+    assert_int_equal(s.candidates, 4);
+    assert_int_equal(s.removed_positive, 1);
+    expect_mined(&w, options_of(2, 6, 2), "d2 d3");
+    s = expect_mined(&w, options_of(20, 30, 2), ""); /* past the end */
+    assert_int_equal(s.candidates, 0);
+    assert_int_equal(s.queries_empty, 1);
+}
+
+static void test_range_beyond_corpus(void **state)
+{
+    (void)state;
+    world w;
+    const uint32_t positives[] = {0};
+    make_world(&w, descending, 3, 1);
+    judge(&w, 0, positives, 1);
+    expect_mined(&w, options_of(0, 1000, 1000), "d1 d2");
+}
+
+/* Equal scores rank by id, descending. */
+static void test_ties(void **state)
+{
+    (void)state;
+    world w;
+    const uint32_t positives[] = {0};
+    const float equal[] = {1, 0.5f, 0.5f, 0.5f};
+    make_world(&w, equal, 4, 1);
+    judge(&w, 0, positives, 1);
+    expect_mined(&w, options_of(0, 4, 2), "d3 d2");
+}
+
+/* ---- margins -------------------------------------------------------------------------- */
+/* Numbers that float holds exactly: at the limit itself a candidate stays. */
+static void test_absolute_margin(void **state)
+{
+    (void)state;
+    world w;
+    const uint32_t positives[] = {0};
+    const float scores[] = {0.75f, 1, 0.625f, 0.5f, 0.25f};
+    make_world(&w, scores, 5, 1);
+    judge(&w, 0, positives, 1);
+    tandem_mining_options options = options_of(0, 5, 4);
+    options.absolute_margin = 0.25;
+    tandem_mining_statistics s = expect_mined(&w, options, "d3 d4");
+    assert_int_equal(s.removed_margin, 2);
+    options.absolute_margin = 0;
+    expect_mined(&w, options, "d2 d3 d4");
+}
+
+/* The lowest positive decides. */
+static void test_margin_of_many_positives(void **state)
+{
+    (void)state;
+    world w;
+    const uint32_t positives[] = {0, 2};
+    make_world(&w, descending, 6, 1); /* positives 0.9 and 0.7 */
+    judge(&w, 0, positives, 2);
+    tandem_mining_options options = options_of(0, 6, 4);
+    options.relative_margin = 0.2; /* above 0.56 goes */
+    expect_mined(&w, options, "d4 d5");
+}
+
+/* sentence-transformers 3819: below zero the margin must still ask for less, so that
+ * of -0.49 and -0.80 under a positive of -0.50 only the far one may stay. */
+static void test_margin_below_zero(void **state)
+{
+    (void)state;
+    world w;
+    const uint32_t positives[] = {0};
+    const float scores[] = {-0.50f, -0.49f, -0.80f};
+    make_world(&w, scores, 3, 1);
+    judge(&w, 0, positives, 1);
+    tandem_mining_options options = options_of(0, 3, 2);
+    options.relative_margin = 0.05;
+    tandem_mining_statistics s = expect_mined(&w, options, "d2");
+    assert_int_equal(s.removed_margin, 1);
+}
+
+/* With both margins the stricter holds; the default is the relative one of 5 %. */
+static void test_both_margins(void **state)
+{
+    (void)state;
+    world w;
+    const uint32_t positives[] = {0};
+    const float scores[] = {1, 0.96f, 0.9f, 0.8f};
+    make_world(&w, scores, 4, 1);
+    judge(&w, 0, positives, 1);
+    tandem_mining_options options = TANDEM_MINING_OPTIONS_INIT;
+    expect_mined(&w, options, "d2 d3");
+    options.absolute_margin = 0.15;
+    expect_mined(&w, options, "d3");
+}
+
+/* ---- sampling ----------------------------------------------------------------------- */
+static char *sampled_ids(char *out, size_t room, const world *w, tandem_mining_options options, const char *query_id)
+{
+    tandem_groups *groups;
+    tandem_mining_statistics statistics;
+    assert_int_equal(mine(&groups, &statistics, w, options), 0);
+    out[0] = 0;
+    for (size_t g = 0; g < groups->count; g++) {
+        if (strcmp(groups->items[g].query_id, query_id) == 0) {
+            for (size_t i = 0; i < groups->items[g].negative_count; i++) {
+                const tandem_passage *p = groups->items[g].negatives;
+                assert_true(i == 0 || p[i - 1].score >= p[i].score); /* hardest first */
+                size_t used = strlen(out);
+                snprintf(out + used, room - used, "%s ", p[i].id);
+            }
+        }
+    }
+    tandem_groups_free(groups);
+    return out;
+}
+
+static void test_random_sampling(void **state)
+{
+    (void)state;
+    world w;
+    float scores[MOST];
+    const uint32_t positives[] = {0};
+    char a[256], b[256], other[256];
+    for (size_t d = 0; d < MOST; d++) {
+        scores[d] = 1 - (float)d / MOST;
+    }
+    make_world(&w, scores, MOST, 2);
+    judge(&w, 0, positives, 1);
+    judge(&w, 1, positives, 1);
+    tandem_mining_options options = options_of(0, DEEP, 5);
+    options.sampling = TANDEM_SAMPLE_RANDOM;
+    sampled_ids(a, sizeof a, &w, options, "q0");
+    assert_string_equal(a, sampled_ids(b, sizeof b, &w, options, "q0")); /* the seed's */
+    sampled_ids(other, sizeof other, &w, options, "q1");
+    assert_string_not_equal(a, other); /* a stream for each query */
+    w.split_queries[0].query = 1; /* the order of queries does not matter */
+    w.split_queries[1].query = 0;
+    assert_string_equal(a, sampled_ids(b, sizeof b, &w, options, "q0"));
+    assert_string_equal(other, sampled_ids(b, sizeof b, &w, options, "q1"));
+    options.seed++;
+    assert_string_not_equal(a, sampled_ids(b, sizeof b, &w, options, "q0"));
+}
+
+/* Every survivor is drawn about equally often. */
+static void test_random_is_uniform(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 2000, LEFT = 7, WANTED = 3 };
+    world w;
+    const uint32_t positives[] = {0};
+    size_t drawn[LEFT + 1] = {0};
+    make_world(&w, descending, LEFT + 1, 1);
+    judge(&w, 0, positives, 1);
+    tandem_mining_options options = options_of(0, LEFT + 1, WANTED);
+    options.sampling = TANDEM_SAMPLE_RANDOM;
+    for (options.seed = 0; options.seed < ROUNDS; options.seed++) {
+        tandem_groups *groups;
+        tandem_mining_statistics statistics;
+        assert_int_equal(mine(&groups, &statistics, &w, options), 0);
+        for (size_t i = 0; i < WANTED; i++) {
+            drawn[atoi(groups->items[0].negatives[i].id + 1)]++;
+        }
+        tandem_groups_free(groups);
+    }
+    assert_int_equal(drawn[0], 0);
+    for (size_t d = 1; d <= LEFT; d++) { /* binomial, p = 3 / 7: 22 a deviation; five of them */
+        assert_in_range(drawn[d], ROUNDS * WANTED / LEFT - 110, ROUNDS * WANTED / LEFT + 110);
+    }
+}
+
+/* ---- BM25, statistics, options ------------------------------------------------------- */
+static void test_bm25_source(void **state)
+{
+    (void)state;
+    world w;
+    tandem_bm25 *index;
+    tandem_groups *groups;
+    tandem_mining_statistics statistics;
+    const uint32_t positives[] = {1};
+    make_world(&w, descending, 4, 1);
+    w.queries[0] = text_of("q0", "red fish");
+    w.documents[0] = text_of("d0", "a blue whale");
+    w.documents[1] = text_of("d1", "fish that are red, red fish");
+    w.documents[2] = text_of("d2", "fish");
+    w.documents[3] = text_of("d3", "The red of a red fish");
+    judge(&w, 0, positives, 1);
+    assert_int_equal(tandem_bm25_new(&index, w.documents, 4, (tandem_bm25_options)TANDEM_BM25_OPTIONS_INIT), 0);
+    const tandem_mining_source source = {.bm25 = index};
+    const tandem_mining_options options = options_of(0, 4, 4);
+    assert_int_equal(tandem_mine_negatives(&groups, &statistics, &w.dataset, &w.split, &source, &options), 0);
+    expect_negatives(groups, 0, "d3 d2"); /* d0 shares no word */
+    float score;
+    assert_int_equal(tandem_bm25_score(&score, index, &w.queries[0], 1), 0);
+    assert_true(groups->items[0].positives[0].score == score);
+    tandem_groups_free(groups);
+    tandem_bm25_free(index);
+}
+
+/* Quantiles as numpy gives them. */
+static void test_statistics(void **state)
+{
+    (void)state;
+    world w;
+    const float scores[] = {1, 0.75f, 0.5f, 0.25f, 0};
+    const uint32_t positives[] = {0};
+    make_world(&w, scores, 5, 1);
+    judge(&w, 0, positives, 1);
+    tandem_mining_statistics s = expect_mined(&w, options_of(0, 5, 4), "d1 d2 d3 d4");
+    /* numpy.quantile([0, .25, .5, .75], [.05, .25, .5, .75, .95]) */
+    const double negative[] = {0.0375, 0.1875, 0.375, 0.5625, 0.7125};
+    for (size_t i = 0; i < 5; i++) {
+        assert_float_equal(s.negative_score[i], negative[i], 1e-12); /* a few roundings of a double */
+        assert_float_equal(s.margin[4 - i], 1 - negative[i], 1e-12);
+        assert_true(s.positive_score[i] == 1);
+    }
+    cJSON *json;
+    assert_int_equal(tandem_mining_report_json(&json, &s), 0);
+    assert_int_equal(cJSON_GetObjectItem(json, "mined")->valueint, 4);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(json, "margin")), 5);
+    cJSON_Delete(json);
+    tandem_buffer text = TANDEM_BUFFER_INIT;
+    assert_int_equal(tandem_mining_report(&text, &s), 0);
+    assert_non_null(strstr(text.data, "mined 4 negatives for 1 queries"));
+    tandem_buffer_free(&text);
+}
+
+/* A query without a negative keeps its group, and the quantiles of nothing are null. */
+static void test_nothing_left(void **state)
+{
+    (void)state;
+    world w;
+    tandem_groups *groups;
+    tandem_mining_statistics s;
+    const uint32_t positives[] = {0};
+    make_world(&w, descending, 1, 1);
+    judge(&w, 0, positives, 1);
+    assert_int_equal(mine(&groups, &s, &w, options_of(0, 10, 4)), 0);
+    assert_int_equal(groups->count, 1);
+    assert_int_equal(groups->items[0].positive_count, 1);
+    assert_int_equal(groups->items[0].negative_count, 0);
+    assert_int_equal(s.queries_empty, 1);
+    assert_true(isnan(s.negative_score[2]));
+    cJSON *json;
+    assert_int_equal(tandem_mining_report_json(&json, &s), 0);
+    char *text = cJSON_PrintUnformatted(json);
+    assert_non_null(strstr(text, "\"margin\":[null,null,null,null,null]"));
+    cJSON_free(text);
+    cJSON_Delete(json);
+    tandem_groups_free(groups);
+}
+
+static void test_bad_options(void **state)
+{
+    (void)state;
+    world w;
+    tandem_groups *groups;
+    tandem_mining_statistics s;
+    const uint32_t positives[] = {0};
+    make_world(&w, descending, 3, 1);
+    judge(&w, 0, positives, 1);
+    assert_int_equal(mine(&groups, &s, &w, options_of(5, 5, 1)), TANDEM_USAGE);
+    assert_int_equal(mine(&groups, &s, &w, options_of(0, 5, 0)), TANDEM_USAGE);
+    assert_int_equal(mine(&groups, &s, &w, options_of(2, 5, 4)), TANDEM_USAGE);
+    assert_non_null(strstr(tandem_error_message(), "4 negatives are wanted from 3 ranks"));
+    tandem_mining_options options = options_of(0, 5, 1);
+    options.absolute_margin = INFINITY;
+    assert_int_equal(mine(&groups, &s, &w, options), TANDEM_USAGE);
+    w.split.count = 0;
+    assert_int_equal(mine(&groups, &s, &w, options_of(0, 5, 1)), TANDEM_ERROR);
+    assert_null(groups);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_all_positives_excluded), cmocka_unit_test(test_positives_are_per_query),
+        cmocka_unit_test(test_identical_texts),        cmocka_unit_test(test_raw_ranks),
+        cmocka_unit_test(test_range_beyond_corpus),    cmocka_unit_test(test_ties),
+        cmocka_unit_test(test_absolute_margin),        cmocka_unit_test(test_margin_of_many_positives),
+        cmocka_unit_test(test_margin_below_zero),      cmocka_unit_test(test_both_margins),
+        cmocka_unit_test(test_random_sampling),        cmocka_unit_test(test_random_is_uniform),
+        cmocka_unit_test(test_bm25_source),            cmocka_unit_test(test_statistics),
+        cmocka_unit_test(test_nothing_left),           cmocka_unit_test(test_bad_options),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,304 @@
+/* Token ids of many texts: made, cached, read back. */
+#include "folder.h"
+
+#include <dirent.h>
+#include <hdf5.h>
+
+#include "tandem/cache.h"
+#include "tandem/machine.h"
+#include "tandem/token_store.h"
+
+enum { TEXTS = 1000 };
+
+static tandem_tokenizer *tokenizer;
+static tandem_text texts[TEXTS];
+
+/* Words a, b, c and ab, and [UNK]: ids that a reader can follow. */
+static const char TOKENIZER[] =
+    "{\"version\": \"1.0\", \"truncation\": null, \"padding\": null, \"added_tokens\": [], "
+    "\"normalizer\": {\"type\": \"BertNormalizer\", \"clean_text\": true, \"handle_chinese_chars\": true, "
+    "\"strip_accents\": null, \"lowercase\": true}, \"pre_tokenizer\": {\"type\": \"BertPreTokenizer\"}, "
+    "\"post_processor\": null, \"decoder\": null, \"model\": {\"type\": \"WordPiece\", \"unk_token\": \"[UNK]\", "
+    "\"continuing_subword_prefix\": \"##\", \"max_input_chars_per_word\": 100, "
+    "\"vocab\": {\"[UNK]\": 0, \"a\": 1, \"b\": 2, \"c\": 3, \"ab\": 4, \"##c\": 5}}}";
+
+static int set_up(void **state)
+{
+    if (make_folder(state) != 0 || setenv("TANDEM_CACHE", in_folder("cache"), 1) != 0) {
+        return -1;
+    }
+    put_file("tokenizer.json", TOKENIZER);
+    if (tandem_tokenizer_load(&tokenizer, in_folder("tokenizer.json")) < 0) {
+        fprintf(stderr, "%s\n", tandem_error_message());
+        return -1;
+    }
+    for (size_t i = 0; i < TEXTS; i++) { /* text i is i % 7 times "a b", then "abc" if i is odd */
+        char text[64] = "";
+        size_t used = 0;
+        for (size_t j = 0; j < i % 7; j++) {
+            used += (size_t)snprintf(text + used, sizeof text - used, "a b ");
+        }
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s", i % 2 ? "abc" : "");
+        texts[i] = (tandem_text){NULL, strdup(text), used};
+    }
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    for (size_t i = 0; i < TEXTS; i++) {
+        free((void *)(uintptr_t)texts[i].text);
+    }
+    tandem_tokenizer_free(tokenizer);
+    return remove_folder(state);
+}
+
+static void assert_ids(tandem_bare bare, size_t count, const uint32_t *expected)
+{
+    assert_int_equal(bare.count, count);
+    assert_memory_equal(bare.ids, expected, count * sizeof *expected);
+}
+
+static void check_all(const tandem_token_store *store)
+{
+    uint64_t total = 0;
+    assert_int_equal(tandem_token_store_count(store), TEXTS);
+    for (size_t i = 0; i < TEXTS; i++) {
+        uint32_t expected[16];
+        size_t count = 0;
+        for (size_t j = 0; j < i % 7; j++) {
+            expected[count++] = 1;
+            expected[count++] = 2;
+        }
+        if (i % 2) {
+            expected[count++] = 4;
+            expected[count++] = 5;
+        }
+        assert_ids(tandem_token_store_get(store, i), count, expected);
+        total += count;
+    }
+    assert_int_equal(tandem_token_store_total(store), total);
+}
+
+/* The name of the only entry of the cache, in a static buffer; "" when there is none. */
+static const char *cache_entry(void)
+{
+    static char path[512];
+    size_t found = 0;
+    path[0] = '\0';
+    DIR *entries = opendir(in_folder("cache/tokens"));
+    for (struct dirent *entry; entries && (entry = readdir(entries));) {
+        if (entry->d_name[0] != '.') {
+            snprintf(path, sizeof path, "%s/cache/tokens/%s", folder, entry->d_name);
+            found++;
+        }
+    }
+    if (entries) {
+        closedir(entries);
+    }
+    assert_true(found <= 1);
+    return path;
+}
+
+static void making_and_cache(void **state)
+{
+    (void)state;
+    tandem_token_store *store = NULL;
+    tandem_dir_remove(in_folder("cache"));
+    for (int round = 0; round < 2; round++) { /* made, then from the cache */
+        assert_int_equal(tandem_token_store_make(&store, tokenizer, texts, TEXTS, NULL, 0), 0);
+        check_all(store);
+        tandem_token_store_free(store);
+        assert_true(*cache_entry());
+    }
+    /* A damaged entry is made anew, and is sound afterwards. */
+    const char *entry = cache_entry();
+    assert_int_equal(tandem_file_write(entry, "damaged", 7), 0);
+    assert_int_equal(tandem_token_store_make(&store, tokenizer, texts, TEXTS, NULL, 0), 0);
+    check_all(store);
+    tandem_token_store_free(store);
+    assert_true(H5Fis_hdf5(entry) > 0);
+    /* An entry that does not change shows that it is read: other ids under the same key. */
+    hid_t file = H5Fopen(entry, H5F_ACC_RDWR, H5P_DEFAULT), ids = H5Dopen2(file, "ids", H5P_DEFAULT);
+    uint32_t all[16384];
+    assert_true(H5Dread(ids, H5T_NATIVE_UINT32, H5S_ALL, H5S_ALL, H5P_DEFAULT, all) >= 0);
+    all[0] = 3;
+    assert_true(H5Dwrite(ids, H5T_NATIVE_UINT32, H5S_ALL, H5S_ALL, H5P_DEFAULT, all) >= 0);
+    H5Dclose(ids);
+    H5Fclose(file);
+    assert_int_equal(tandem_token_store_make(&store, tokenizer, texts, TEXTS, NULL, 0), 0);
+    assert_int_equal(tandem_token_store_get(store, 1).ids[0], 3);
+    tandem_token_store_free(store);
+}
+
+/* Texts, prompt and limit are part of the key. */
+static void prompt_and_limit(void **state)
+{
+    (void)state;
+    tandem_token_store *store = NULL;
+    const uint32_t prompted[] = {3, 1, 2, 4, 5}, limited[] = {1, 2, 1};
+    tandem_dir_remove(in_folder("cache"));
+    assert_int_equal(tandem_token_store_make(&store, tokenizer, texts, TEXTS, "c ", 0), 0);
+    assert_ids(tandem_token_store_get(store, 1), 5, prompted);
+    tandem_token_store_free(store);
+    tandem_dir_remove(in_folder("cache")); /* or cache_entry() would see two */
+    assert_int_equal(tandem_token_store_make(&store, tokenizer, texts, TEXTS, NULL, 3), 0);
+    assert_int_equal(tandem_token_store_limit(store), 3);
+    assert_ids(tandem_token_store_get(store, 4), 3, limited);
+    tandem_token_store_free(store);
+    assert_int_equal(tandem_token_store_make(&store, tokenizer, texts, TEXTS, NULL, 0), 0);
+    check_all(store); /* not what the limit left in the cache */
+    tandem_token_store_free(store);
+}
+
+/* Few texts and TANDEM_CACHE=off leave nothing on disk. */
+static void no_cache(void **state)
+{
+    (void)state;
+    tandem_token_store *store = NULL;
+    tandem_dir_remove(in_folder("cache"));
+    assert_int_equal(tandem_token_store_make(&store, tokenizer, texts, 63, NULL, 0), 0);
+    assert_int_equal(tandem_token_store_count(store), 63);
+    tandem_token_store_free(store);
+    assert_int_equal(tandem_token_store_make(&store, tokenizer, texts, 0, NULL, 0), 0);
+    assert_int_equal(tandem_token_store_total(store), 0);
+    tandem_token_store_free(store);
+    setenv("TANDEM_CACHE", "off", 1);
+    assert_int_equal(tandem_token_store_make(&store, tokenizer, texts, TEXTS, NULL, 0), 0);
+    check_all(store);
+    tandem_token_store_free(store);
+    setenv("TANDEM_CACHE", in_folder("cache"), 1);
+    assert_string_equal(cache_entry(), "");
+}
+
+/* ---- the file ------------------------------------------------------------------------- */
+static const tandem_hash KEY = {7, 8};
+
+/* A sound file folder/NAME of the first `count` texts. */
+static const char *put_store(const char *name, size_t count)
+{
+    tandem_token_store *store = NULL;
+    assert_int_equal(tandem_token_store_make(&store, tokenizer, texts, count, NULL, 0), 0);
+    assert_int_equal(tandem_token_store_write(store, in_folder(name), KEY), 0);
+    tandem_token_store_free(store);
+    return in_folder(name);
+}
+
+static void file_round_trip(void **state)
+{
+    (void)state;
+    tandem_token_store *store = NULL;
+    assert_int_equal(tandem_token_store_read(&store, put_store("a.h5", TEXTS), KEY), 0);
+    check_all(store);
+    /* What was read can be written again. */
+    assert_int_equal(tandem_token_store_write(store, in_folder("b.h5"), KEY), 0);
+    tandem_token_store_free(store);
+    assert_int_equal(tandem_token_store_read(&store, in_folder("b.h5"), KEY), 0);
+    check_all(store);
+    tandem_token_store_free(store);
+    assert_int_equal(tandem_token_store_read(&store, put_store("empty.h5", 1), KEY), 0);
+    assert_int_equal(tandem_token_store_get(store, 0).count, 0);
+    tandem_token_store_free(store);
+    assert_int_equal(tandem_token_store_read(&store, in_folder("a.h5"), (tandem_hash){7, 9}), TANDEM_NOT_FOUND);
+    assert_int_equal(tandem_token_store_read(&store, in_folder("none.h5"), KEY), TANDEM_NOT_FOUND);
+}
+
+/* Overwrites entry `index` of an array of folder/bad.h5, a fresh sound file, or an attribute. */
+static void spoil(const char *array, size_t index, uint64_t value)
+{
+    uint64_t all[16384];
+    hid_t file = H5Fopen(put_store("bad.h5", TEXTS), H5F_ACC_RDWR, H5P_DEFAULT);
+    hid_t id = H5Dopen2(file, array, H5P_DEFAULT);
+    assert_true(H5Dread(id, H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, all) >= 0);
+    all[index] = value;
+    assert_true(H5Dwrite(id, H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, all) >= 0);
+    H5Dclose(id);
+    H5Fclose(file);
+}
+
+static void spoil_attribute(const char *name, uint64_t value)
+{
+    hid_t file = H5Fopen(put_store("bad.h5", TEXTS), H5F_ACC_RDWR, H5P_DEFAULT);
+    hid_t id = H5Aopen(file, name, H5P_DEFAULT);
+    assert_true(H5Awrite(id, H5T_NATIVE_UINT64, &value) >= 0);
+    H5Aclose(id);
+    H5Fclose(file);
+}
+
+static void refuse(const char *message)
+{
+    tandem_token_store *store = NULL;
+    assert_fails(tandem_token_store_read(&store, in_folder("bad.h5"), KEY), message);
+    assert_null(store);
+}
+
+static void hostile_files(void **state)
+{
+    (void)state;
+    /* In all: 1000 texts hold 2 (0 + ... + 6) * 1000 / 7 ids about, and 2 more each other text. */
+    tandem_token_store *store = NULL;
+    assert_int_equal(tandem_token_store_read(&store, put_store("a.h5", TEXTS), KEY), 0);
+    unsigned total = (unsigned)tandem_token_store_total(store);
+    tandem_token_store_free(store);
+    char message[128];
+    spoil("ids", 5, 6);
+    refuse("bad.h5: /ids: entry 5: expected an id below 6, found 6");
+    spoil("offsets", 0, 1);
+    refuse("bad.h5: /offsets: entry 1 is below the one before it"); /* text 0 has no ids */
+    spoil("offsets", 500, 0);
+    refuse("bad.h5: /offsets: entry 500 is below the one before it");
+    spoil("offsets", TEXTS, total + 1);
+    snprintf(message, sizeof message, "bad.h5: /offsets: expected to run from 0 to %u, found 0 to %u", total, total + 1);
+    refuse(message);
+    spoil("offsets", TEXTS, UINT64_MAX);
+    snprintf(message, sizeof message, "bad.h5: /offsets: expected to run from 0 to %u, found 0 to %llu", total,
+             (unsigned long long)UINT64_MAX);
+    refuse(message);
+    spoil_attribute("complete", 0);
+    refuse("bad.h5: not complete");
+    spoil_attribute("count", TEXTS + 1);
+    refuse("bad.h5: /offsets: expected count + 1 entries for 1001 texts, found 1001");
+    spoil_attribute("count", UINT64_MAX);
+    tandem_token_store_read(&store, in_folder("bad.h5"), KEY);
+    assert_null(store);
+}
+
+/* A chunk that decompresses to another size than its own must not reach libhdf5's buffers. */
+static void hostile_chunk(void **state)
+{
+    (void)state;
+    const char *path = put_store("chunk.h5", TEXTS);
+    /* zstd frames of 0 bytes and of 40,000,000 zeros (a bomb). */
+    const unsigned char empty[] = {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x00, 0x01, 0x00, 0x00};
+    const unsigned char block[] = {0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58, 0x03, 0x00, 0x10, 0x00}; /* 128 KiB of NUL */
+    const unsigned char *frames[] = {empty, block};
+    const size_t sizes[] = {sizeof empty, sizeof block};
+    const hsize_t offset = 0;
+    for (size_t i = 0; i < 2; i++) {
+        tandem_token_store *store = NULL;
+        hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT), ids = H5Dopen2(file, "ids", H5P_DEFAULT);
+        assert_true(H5Dwrite_chunk(ids, H5P_DEFAULT, 0, &offset, sizes[i], frames[i]) >= 0);
+        H5Dclose(ids);
+        H5Fclose(file);
+        assert_int_equal(tandem_token_store_read(&store, path, KEY), TANDEM_ERROR);
+        assert_non_null(strstr(tandem_error_message(), "/ids: cannot be read"));
+    }
+    /* One that says it went around the filter, yet is not as long as a chunk. */
+    hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT), ids = H5Dopen2(file, "ids", H5P_DEFAULT);
+    assert_true(H5Dwrite_chunk(ids, H5P_DEFAULT, 1, &offset, sizeof empty, empty) >= 0);
+    H5Dclose(ids);
+    H5Fclose(file);
+    tandem_token_store *store = NULL;
+    assert_int_equal(tandem_token_store_read(&store, path, KEY), TANDEM_ERROR);
+    assert_non_null(strstr(tandem_error_message(), "/ids: chunk 0: expected"));
+}
+
+int main(void)
+{
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(making_and_cache), cmocka_unit_test(prompt_and_limit), cmocka_unit_test(no_cache),
+        cmocka_unit_test(file_round_trip),  cmocka_unit_test(hostile_files),    cmocka_unit_test(hostile_chunk),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -1,0 +1,69 @@
+/* checkpoint.h - everything that a run needs to continue, in a directory that is
+ * complete or not there.
+ *
+ * FOLDER/step-N/
+ *   weights.safetensors   parameters under their names, float32
+ *   adam_m.safetensors    running mean of the gradient, the same names
+ *   adam_v.safetensors    running mean of its square
+ *   best.safetensors      the best weights so far, once an evaluation was done
+ *   groups.jsonl          the groups with the negatives mined last, once mined
+ *   state.json            counters, settings, hash of the data, versions, threads
+ *   manifest.json         size and XXH3-128 of every other file; written last
+ *
+ * The directory is filled under another name and renamed. The newest two are kept. */
+#ifndef TANDEM_TRAIN_CHECKPOINT_H
+#define TANDEM_TRAIN_CHECKPOINT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tandem/error.h"
+#include "tandem/groups.h"
+#include "tandem/hash.h"
+#include "tandem/model.h"
+
+/* Where the run is. Order, dropout masks, schedule and mining follow from the seed and
+ * these numbers: there is no generator state to save. */
+typedef struct {
+    uint64_t step;           /* steps done */
+    uint64_t updates;        /* of the optimizer: steps less the skipped ones */
+    uint64_t skipped;        /* steps without an update */
+    uint64_t skipped_in_row; /* the last ones of them */
+    uint64_t evaluated_step; /* at which the last evaluation was finished; 0: none */
+    uint64_t mined_epochs;   /* 1 + the epoch that the negatives were mined for last; 0: never */
+    uint64_t best_step;
+    double best_metric;      /* NaN: no evaluation yet */
+    uint64_t metrics_bytes;  /* of metrics.jsonl */
+    uint64_t pairs, tokens;     /* trained on so far */
+    double seconds;          /* spent in steps so far */
+    double loss;             /* of the last step */
+} tandem_train_state;
+
+/* What a checkpoint is written from and restored to; all borrowed. */
+typedef struct {
+    const tandem_parameter *const *parameters; /* [parameter_count] */
+    size_t parameter_count;
+    float *weights, *m, *v;      /* arenas */
+    float *best;                 /* an arena, or NULL when nothing is evaluated; saved once best_metric is a number */
+    const tandem_groups *mined;  /* saved once mined_epochs is not 0; NULL: never */
+    const char *settings;        /* the dump, a JSON object */
+    tandem_hash data;            /* of training data and tokenizer */
+    tandem_train_state state;
+} tandem_checkpoint;
+
+/* Writes FOLDER/step-N and removes all but the newest two. */
+int tandem_checkpoint_write(const char *folder, const tandem_checkpoint *checkpoint);
+
+/* Finds the newest checkpoint whose files are as its manifest says; damaged ones are
+ * passed over with a warning. TANDEM_NOT_FOUND when there is none at all, TANDEM_ERROR
+ * when all are damaged. The caller frees *path. */
+int tandem_checkpoint_find(char **path, const char *folder);
+
+/* Restores arenas and state from a directory that tandem_checkpoint_find gave.
+ * TANDEM_USAGE when settings or data differ: the message lists the keys. (The
+ * settings below "checkpoint" and the number of threads may differ; another number of
+ * threads is warned about.) Mined groups are read into *mined (NULL: none). */
+int tandem_checkpoint_restore(tandem_checkpoint *checkpoint, tandem_groups **mined, const char *path);
+
+#endif

@@ -1,0 +1,311 @@
+/* examples.c - what a step trains on, made from groups. */
+#include "train/examples.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "tandem/hash.h"
+#include "tandem/random.h"
+
+static const uint32_t no_row = UINT32_MAX;
+
+/* Rows of the two stores by text index, and the texts by row. */
+typedef struct {
+    uint32_t *query_row, *document_row;      /* [groups->text_count] */
+    tandem_text *query_text, *document_text; /* [query_count], [document_count] */
+} row_maps;
+
+static void free_maps(row_maps *maps)
+{
+    free(maps->query_row);
+    free(maps->document_row);
+    free(maps->query_text);
+    free(maps->document_text);
+}
+
+static void give_row(uint32_t *rows, tandem_text *texts, size_t *count, const tandem_groups *groups, uint32_t text)
+{
+    if (rows[text] == no_row) {
+        texts[*count] = groups->texts[text];
+        rows[text] = (uint32_t)(*count)++;
+    }
+}
+
+static int number_rows(row_maps *maps, tandem_examples *examples, const tandem_groups *groups)
+{
+    size_t n = groups->text_count;
+
+    maps->query_row = tandem_alloc(n, sizeof *maps->query_row);
+    maps->document_row = tandem_alloc(n, sizeof *maps->document_row);
+    maps->query_text = tandem_alloc(n, sizeof *maps->query_text);
+    maps->document_text = tandem_alloc(n, sizeof *maps->document_text);
+    if (maps->query_row == NULL || maps->document_row == NULL || maps->query_text == NULL || maps->document_text == NULL) {
+        return TANDEM_ERROR;
+    }
+    for (size_t i = 0; i < n; i++) {
+        maps->query_row[i] = maps->document_row[i] = no_row;
+    }
+    for (size_t g = 0; g < groups->count; g++) {
+        const tandem_group *group = &groups->items[g];
+
+        give_row(maps->query_row, maps->query_text, &examples->query_count, groups, group->query);
+        for (size_t i = 0; i < group->positive_count; i++) {
+            give_row(maps->document_row, maps->document_text, &examples->document_count, groups, group->positives[i].text);
+        }
+        for (size_t i = 0; i < group->negative_count; i++) {
+            give_row(maps->document_row, maps->document_text, &examples->document_count, groups, group->negatives[i].text);
+        }
+    }
+    return TANDEM_OK;
+}
+
+/* ---- known positives ------------------------------------------------------------ */
+typedef struct {
+    uint32_t query, document;
+} known_pair;
+
+static int compare_pairs(const void *left, const void *right)
+{
+    const known_pair *a = left, *b = right;
+
+    if (a->query != b->query) {
+        return a->query < b->query ? -1 : 1;
+    }
+    return (a->document > b->document) - (a->document < b->document);
+}
+
+static size_t collect_known(known_pair *pairs, const tandem_groups *groups, const row_maps *maps)
+{
+    size_t count = 0;
+
+    for (size_t g = 0; g < groups->count; g++) {
+        const tandem_group *group = &groups->items[g];
+        uint32_t query = maps->query_row[group->query], same = maps->document_row[group->query];
+
+        for (size_t i = 0; i < group->positive_count; i++) {
+            pairs[count++] = (known_pair){query, maps->document_row[group->positives[i].text]};
+        }
+        if (same != no_row) {
+            pairs[count++] = (known_pair){query, same};
+        }
+    }
+    return count;
+}
+
+static int index_known(tandem_examples *examples, const tandem_groups *groups, const row_maps *maps)
+{
+    size_t room = groups->count;
+
+    for (size_t g = 0; g < groups->count; g++) {
+        room += groups->items[g].positive_count;
+    }
+    known_pair *pairs = tandem_alloc(room, sizeof *pairs);
+    examples->known = tandem_alloc(room, sizeof *examples->known);
+    examples->known_starts = tandem_alloc(examples->query_count + 1, sizeof *examples->known_starts);
+    if (pairs == NULL || examples->known == NULL || examples->known_starts == NULL) {
+        free(pairs);
+        return TANDEM_ERROR;
+    }
+    size_t count = collect_known(pairs, groups, maps);
+
+    qsort(pairs, count, sizeof *pairs, compare_pairs);
+    for (size_t i = 0, row = 0; row <= examples->query_count; row++) {
+        examples->known_starts[row] = i;
+        while (i < count && pairs[i].query == row) {
+            examples->known[i] = pairs[i].document;
+            i++;
+        }
+    }
+    free(pairs);
+    return TANDEM_OK;
+}
+
+bool tandem_examples_known(const tandem_examples *examples, uint32_t query, uint32_t document)
+{
+    size_t low = examples->known_starts[query], high = examples->known_starts[query + 1];
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (examples->known[middle] < document) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < examples->known_starts[query + 1] && examples->known[low] == document;
+}
+
+void tandem_examples_mask(bool *masked, const tandem_examples *examples, const uint32_t *queries, size_t n,
+                          const uint32_t *documents, size_t m)
+{
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; j < m; j++) {
+            masked[i * m + j] = j != i && tandem_examples_known(examples, queries[i], documents[j]);
+        }
+    }
+}
+
+/* ---- examples ------------------------------------------------------------------- */
+static int check_score(const tandem_examples_options *options, size_t row, const tandem_group *group,
+                       const tandem_passage *passage)
+{
+    if (options->needs_scores && !isfinite(passage->score)) {
+        return tandem_error("group %zu (query %s): passage %s has no score, which loss.offset_scale needs", row + 1,
+                            group->query_id, passage->id);
+    }
+    return TANDEM_OK;
+}
+
+/* The group's usable negatives, at most options->negatives. A known positive among
+ * them would teach the reranker a contradiction. */
+static int take_negatives(tandem_example *example, tandem_examples *examples, const tandem_examples_options *options,
+                          const tandem_groups *groups, size_t g, const row_maps *maps)
+{
+    const tandem_group *group = &groups->items[g];
+    size_t room = group->negative_count < options->negatives ? group->negative_count : options->negatives, taken = 0;
+    uint32_t *rows = tandem_arena_alloc(examples->arena, room, sizeof *rows);
+    float *scores = tandem_arena_alloc(examples->arena, room, sizeof *scores);
+
+    if (rows == NULL || scores == NULL) {
+        return TANDEM_ERROR;
+    }
+    for (size_t i = 0; i < group->negative_count && taken < room; i++) {
+        const tandem_passage *passage = &group->negatives[i];
+        uint32_t row = maps->document_row[passage->text];
+
+        if (!tandem_examples_known(examples, example->query, row)) {
+            TANDEM_TRY(check_score(options, g, group, passage));
+            rows[taken] = row;
+            scores[taken++] = passage->score;
+        }
+    }
+    example->negatives = rows;
+    example->negative_scores = scores;
+    example->negative_count = taken;
+    return TANDEM_OK;
+}
+
+static int add_group(tandem_examples *examples, const tandem_examples_options *options, const tandem_groups *groups,
+                     size_t g, const row_maps *maps)
+{
+    const tandem_group *group = &groups->items[g];
+    tandem_example example = {.query = maps->query_row[group->query]};
+
+    TANDEM_TRY(take_negatives(&example, examples, options, groups, g, maps));
+    if (options->needs_negatives && example.negative_count == 0) {
+        examples->skipped += group->positive_count;
+        return TANDEM_OK;
+    }
+    for (size_t i = 0; i < group->positive_count; i++) {
+        TANDEM_TRY(check_score(options, g, group, &group->positives[i]));
+        example.positive = maps->document_row[group->positives[i].text];
+        example.positive_score = group->positives[i].score;
+        examples->items[examples->count++] = example;
+    }
+    return TANDEM_OK;
+}
+
+static int build(tandem_examples *examples, const tandem_groups *groups, const tandem_model *model,
+                 const tandem_examples_options *options, row_maps *maps)
+{
+    size_t positives = 0;
+
+    TANDEM_TRY(number_rows(maps, examples, groups));
+    TANDEM_TRY(index_known(examples, groups, maps));
+    for (size_t g = 0; g < groups->count; g++) {
+        positives += groups->items[g].positive_count;
+    }
+    examples->arena = tandem_arena_new();
+    examples->items = tandem_alloc(positives, sizeof *examples->items);
+    if (examples->arena == NULL || examples->items == NULL) {
+        return TANDEM_ERROR;
+    }
+    for (size_t g = 0; g < groups->count; g++) {
+        TANDEM_TRY(add_group(examples, options, groups, g, maps));
+    }
+    if (examples->count > UINT32_MAX) {
+        return tandem_error("%zu training examples are more than the %u that tandem can order", examples->count, UINT32_MAX);
+    }
+    if (model == NULL) {
+        return TANDEM_OK;
+    }
+    TANDEM_TRY(tandem_model_tokenize(&examples->queries, model, maps->query_text, examples->query_count, TANDEM_QUERY));
+    return tandem_model_tokenize(&examples->documents, model, maps->document_text, examples->document_count, TANDEM_DOCUMENT);
+}
+
+int tandem_examples_new(tandem_examples **out, const tandem_groups *groups, const tandem_model *model,
+                        const tandem_examples_options *options)
+{
+    row_maps maps = {NULL, NULL, NULL, NULL};
+    tandem_examples *examples = tandem_alloc(1, sizeof *examples);
+
+    if (examples == NULL) {
+        return TANDEM_ERROR;
+    }
+    int rc = build(examples, groups, model, options, &maps);
+    free_maps(&maps);
+    if (rc < 0) {
+        tandem_examples_free(examples);
+        return rc;
+    }
+    *out = examples;
+    return TANDEM_OK;
+}
+
+void tandem_examples_free(tandem_examples *examples)
+{
+    if (examples != NULL) {
+        free(examples->items);
+        free(examples->known);
+        free(examples->known_starts);
+        tandem_token_store_free(examples->queries);
+        tandem_token_store_free(examples->documents);
+        tandem_arena_free(examples->arena);
+        free(examples);
+    }
+}
+
+/* ---- order and identity ----------------------------------------------------------- */
+void tandem_epoch_order(uint32_t *order, size_t count, uint64_t seed, uint64_t epoch)
+{
+    tandem_random random = tandem_random_stream(seed, "batches", epoch);
+
+    for (size_t i = 0; i < count; i++) {
+        order[i] = (uint32_t)i;
+    }
+    tandem_random_shuffle(&random, order, count);
+}
+
+static void hash_passages(tandem_hasher *hasher, const tandem_groups *groups, const tandem_passage *passages, size_t count)
+{
+    tandem_hasher_int(hasher, (int64_t)count);
+    for (size_t i = 0; i < count; i++) {
+        const tandem_text *text = &groups->texts[passages[i].text];
+        /* One bit pattern for every NaN: a file gives no score, not a payload. */
+        float score = isnan(passages[i].score) ? NAN : passages[i].score;
+
+        tandem_hasher_field(hasher, text->text, text->length);
+        tandem_hasher_field(hasher, &score, sizeof score);
+    }
+}
+
+int tandem_groups_hash(tandem_hash *out, const tandem_groups *groups)
+{
+    tandem_hasher *hasher = tandem_hasher_new();
+
+    if (hasher == NULL) {
+        return TANDEM_ERROR;
+    }
+    tandem_hasher_int(hasher, (int64_t)groups->count);
+    for (size_t g = 0; g < groups->count; g++) {
+        const tandem_group *group = &groups->items[g];
+        const tandem_text *query = &groups->texts[group->query];
+
+        tandem_hasher_field(hasher, query->text, query->length);
+        hash_passages(hasher, groups, group->positives, group->positive_count);
+        hash_passages(hasher, groups, group->negatives, group->negative_count);
+    }
+    *out = tandem_hasher_done(hasher);
+    return TANDEM_OK;
+}

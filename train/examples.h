@@ -1,0 +1,64 @@
+/* examples.h - what a step trains on, made from groups: token ids and indices, no text. */
+#ifndef TANDEM_TRAIN_EXAMPLES_H
+#define TANDEM_TRAIN_EXAMPLES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tandem/groups.h"
+#include "tandem/memory.h"
+#include "tandem/model.h"
+#include "tandem/token_store.h"
+
+/* One positive of a group with the group's negatives; numbers are rows of the two
+ * token stores. */
+typedef struct {
+    uint32_t query, positive;
+    float positive_score;
+    const uint32_t *negatives;
+    const float *negative_scores;
+    size_t negative_count;
+} tandem_example;
+
+typedef struct {
+    tandem_example *items;
+    size_t count;
+    size_t skipped; /* positives of groups without the negative that the loss needs */
+    tandem_token_store *queries, *documents;
+    /* Of query row q, the document rows that are no negatives of it: every positive of
+     * every group with its text, and the document with the very text of the query.
+     * known[known_starts[q]] .. known[known_starts[q + 1]], ascending. */
+    uint32_t *known;
+    size_t *known_starts;
+    size_t query_count, document_count;
+    tandem_arena *arena;
+} tandem_examples;
+
+typedef struct {
+    size_t negatives;     /* of a group, at most; the first ones that are not known positives */
+    bool needs_negatives; /* leave out groups without one */
+    bool needs_scores;    /* fail where a passage has no score */
+} tandem_examples_options;
+
+/* Without a model no text is tokenized and the two stores stay NULL (for tests). */
+int tandem_examples_new(tandem_examples **out, const tandem_groups *groups, const tandem_model *model,
+                        const tandem_examples_options *options);
+void tandem_examples_free(tandem_examples *examples); /* NULL is fine */
+
+/* True when document row `document` is no negative of query row `query`. */
+bool tandem_examples_known(const tandem_examples *examples, uint32_t query, uint32_t document);
+
+/* masked[i * m + j] for queries [n] and documents [m], where document i is row i's
+ * positive: true where another column is no negative of the row. */
+void tandem_examples_mask(bool *masked, const tandem_examples *examples, const uint32_t *queries, size_t n,
+                          const uint32_t *documents, size_t m);
+
+/* The order of an epoch: a permutation of 0 .. count - 1 that depends on seed and
+ * epoch alone. Batches are runs of it, so their composition is random. */
+void tandem_epoch_order(uint32_t *order, size_t count, uint64_t seed, uint64_t epoch);
+
+/* Of everything that the examples are made from: queries, passages, scores, in order. */
+int tandem_groups_hash(tandem_hash *out, const tandem_groups *groups);
+
+#endif

@@ -1,0 +1,194 @@
+/* optimizer.c - AdamW over the flat arenas, gradient clipping, learning rate schedule. */
+#include "train/optimizer.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "tandem/memory.h"
+
+/* Floats that one thread works on at a time: four arrays of them fit the L2 cache. */
+enum { PIECE = 16384 };
+
+/* Cuts spans into pieces of at most PIECE floats, so that threads share them evenly. */
+static int cut_spans(tandem_adamw *adamw, const tandem_span *spans, size_t count)
+{
+    size_t pieces = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (spans[i].offset > adamw->floats || spans[i].count > adamw->floats - spans[i].offset) {
+            return tandem_error("optimizer: span %zu (%zu floats at %zu) leaves the arena of %zu", i,
+                                spans[i].count, spans[i].offset, adamw->floats);
+        }
+        pieces += (spans[i].count + PIECE - 1) / PIECE;
+    }
+    adamw->spans = tandem_alloc(pieces, sizeof *adamw->spans);
+    if (adamw->spans == NULL) {
+        return TANDEM_ERROR;
+    }
+    for (size_t i = 0; i < count; i++) {
+        for (size_t done = 0; done < spans[i].count; done += PIECE) {
+            size_t left = spans[i].count - done;
+
+            adamw->spans[adamw->span_count++] =
+                (tandem_span){spans[i].offset + done, left < PIECE ? left : PIECE, spans[i].decay};
+        }
+    }
+    return TANDEM_OK;
+}
+
+int tandem_adamw_new(tandem_adamw **out, size_t floats, const tandem_span *spans, size_t count, double weight_decay)
+{
+    tandem_adamw *adamw = tandem_alloc(1, sizeof *adamw);
+
+    if (adamw == NULL) {
+        return TANDEM_ERROR;
+    }
+    adamw->beta1 = 0.9;
+    adamw->beta2 = 0.999;
+    adamw->epsilon = 1e-8;
+    adamw->weight_decay = weight_decay;
+    adamw->floats = floats;
+    adamw->m = tandem_alloc(floats, sizeof *adamw->m);
+    adamw->v = tandem_alloc(floats, sizeof *adamw->v);
+    if (adamw->m == NULL || adamw->v == NULL || cut_spans(adamw, spans, count) < 0) {
+        tandem_adamw_free(adamw);
+        return TANDEM_ERROR;
+    }
+    *out = adamw;
+    return TANDEM_OK;
+}
+
+int tandem_adamw_for_model(tandem_adamw **out, const tandem_model *model, double weight_decay)
+{
+    size_t floats = 0, used = 0, count = tandem_model_parameter_count(model);
+    tandem_span *spans = tandem_alloc(count, sizeof *spans);
+
+    if (spans == NULL) {
+        return TANDEM_ERROR;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const tandem_parameter *parameter = tandem_model_parameter(model, i);
+
+        if (parameter->trained) {
+            spans[used++] = (tandem_span){parameter->offset, parameter->count, parameter->decay};
+        }
+    }
+    tandem_model_parameters(model, &floats);
+    int rc = tandem_adamw_new(out, floats, spans, used, weight_decay);
+    free(spans);
+    return rc;
+}
+
+void tandem_adamw_free(tandem_adamw *adamw)
+{
+    if (adamw != NULL) {
+        free(adamw->m);
+        free(adamw->v);
+        free(adamw->spans);
+        free(adamw);
+    }
+}
+
+/* The factors of one update, in float as torch's kernels use them. */
+typedef struct {
+    float keep;         /* 1 - learning rate * decay */
+    float one_minus_b1, beta2, one_minus_b2;
+    float rate;         /* learning rate / (1 - beta1^t) */
+    float root;         /* sqrt(1 - beta2^t) */
+    float epsilon, scale;
+} update_factors;
+
+static void update_span(float *restrict p, float *restrict m, float *restrict v, const float *restrict g,
+                        size_t count, update_factors f)
+{
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) {
+        float gradient = g[i] * f.scale;
+
+        m[i] += (gradient - m[i]) * f.one_minus_b1;
+        v[i] = v[i] * f.beta2 + gradient * gradient * f.one_minus_b2;
+        p[i] = p[i] * f.keep - f.rate * m[i] / (sqrtf(v[i]) / f.root + f.epsilon);
+    }
+}
+
+void tandem_adamw_step(tandem_adamw *adamw, float *parameters, const float *gradients, double learning_rate, double scale)
+{
+    double t = (double)++adamw->updates;
+    update_factors plain = {
+        .keep = 1.0F,
+        .one_minus_b1 = (float)(1.0 - adamw->beta1),
+        .beta2 = (float)adamw->beta2,
+        .one_minus_b2 = (float)(1.0 - adamw->beta2),
+        .rate = (float)(learning_rate / (1.0 - pow(adamw->beta1, t))),
+        .root = (float)sqrt(1.0 - pow(adamw->beta2, t)),
+        .epsilon = (float)adamw->epsilon,
+        .scale = (float)scale,
+    };
+    update_factors decayed = plain;
+
+    decayed.keep = (float)(1.0 - learning_rate * adamw->weight_decay);
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < adamw->span_count; i++) {
+        tandem_span span = adamw->spans[i];
+
+        update_span(parameters + span.offset, adamw->m + span.offset, adamw->v + span.offset,
+                    gradients + span.offset, span.count, span.decay ? decayed : plain);
+    }
+}
+
+static double sum_of_squares(const float *values, size_t count)
+{
+    double sum = 0.0;
+
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < count; i++) {
+        sum += (double)values[i] * (double)values[i];
+    }
+    return sum;
+}
+
+int tandem_norm(double *out, const float *values, size_t count)
+{
+    size_t pieces = (count + PIECE - 1) / PIECE;
+    double *sums = tandem_alloc(pieces, sizeof *sums);
+    double total = 0.0;
+
+    if (sums == NULL) {
+        return TANDEM_ERROR;
+    }
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < pieces; i++) {
+        size_t left = count - i * PIECE;
+
+        sums[i] = sum_of_squares(values + i * PIECE, left < PIECE ? left : PIECE);
+    }
+    for (size_t i = 0; i < pieces; i++) {
+        total += sums[i];
+    }
+    free(sums);
+    *out = sqrt(total);
+    return TANDEM_OK;
+}
+
+double tandem_clip_scale(double norm, double max)
+{
+    double scale = max / (norm + 1e-6);
+
+    return max > 0.0 && scale < 1.0 ? scale : 1.0;
+}
+
+double tandem_schedule_factor(uint64_t step, uint64_t warmup, uint64_t total)
+{
+    if (step < warmup) {
+        return (double)step / (double)warmup;
+    }
+    if (step >= total) {
+        return 0.0;
+    }
+    return (double)(total - step) / (double)(total - warmup);
+}
+
+uint64_t tandem_warmup_steps(double ratio, uint64_t total)
+{
+    return (uint64_t)ceil(ratio * (double)total);
+}

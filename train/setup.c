@@ -1,0 +1,276 @@
+/* setup.c - opens everything that a run needs. */
+#include <dirent.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tandem/file.h"
+#include "tandem/log.h"
+#include "tandem/machine.h"
+#include "tandem/random.h"
+#include "train/trainer.h"
+
+/* ---- settings that do not go together ------------------------------------------------ */
+static int check_settings(const tandem_train_config *config, bool cross)
+{
+    if (config->model == NULL) {
+        return tandem_error_code(TANDEM_USAGE, "the setting \"model\" is missing: the model directory to start from");
+    }
+    if (config->data.dataset == NULL && config->data.groups == NULL) {
+        return tandem_error_code(TANDEM_USAGE, "neither \"data.dataset\" nor \"data.groups\" is set: nothing to train on");
+    }
+    if (config->mining.refresh_epochs > 0 && config->data.dataset == NULL) {
+        return tandem_error_code(TANDEM_USAGE, "mining.refresh_epochs needs data.dataset: negatives come from its corpus");
+    }
+    if (config->mining.refresh_epochs > 0 && config->mining.range[0] >= config->mining.range[1]) {
+        return tandem_error_code(TANDEM_USAGE, "mining.range: expected [low, high] with low < high, found [%lld, %lld]",
+                                 (long long)config->mining.range[0], (long long)config->mining.range[1]);
+    }
+    if (cross && config->dev.dataset != NULL && config->dev.run == NULL) {
+        return tandem_error_code(TANDEM_USAGE, "dev.dataset needs dev.run: the TREC run file whose candidates are reranked");
+    }
+    if (cross && config->data.negatives == 0 && tandem_cross_loss_at((size_t)config->loss.name)->needs_negatives) {
+        return tandem_error_code(TANDEM_USAGE, "the loss %s needs data.negatives of at least 1",
+                                 tandem_cross_loss_names[config->loss.name]);
+    }
+    return TANDEM_OK;
+}
+
+/* A directory that holds something is never written over. */
+static int check_target(const char *path)
+{
+    DIR *directory = opendir(path);
+    const struct dirent *entry;
+    bool empty = true;
+
+    if (directory == NULL) {
+        return tandem_file_exists(path) ? tandem_error("%s is there already and is no directory", path) : TANDEM_OK;
+    }
+    while ((entry = readdir(directory)) != NULL) {
+        empty = empty && (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0);
+    }
+    closedir(directory);
+    return empty ? TANDEM_OK : tandem_error("%s holds something already; remove it or name another directory", path);
+}
+
+static int make_paths(tandem_trainer *t)
+{
+    tandem_buffer path = TANDEM_BUFFER_INIT;
+    size_t rows = 0, length = strlen(t->directory);
+    const tandem_setting *table = tandem_train_settings(t->cross, &rows);
+
+    while (length > 1 && t->directory[length - 1] == '/') {
+        length--;
+    }
+    TANDEM_TRY(tandem_buffer_append(&path, t->directory, length));
+    TANDEM_TRY(tandem_buffer_puts(&path, ".checkpoint"));
+    t->folder = tandem_buffer_take(&path);
+    t->journal_path = tandem_path_join(t->folder, "metrics.jsonl");
+    if (t->journal_path == NULL) {
+        return TANDEM_ERROR;
+    }
+    return tandem_settings_dump(&t->settings, t->config, table, rows);
+}
+
+/* ---- data and model --------------------------------------------------------------------- */
+static int load_groups(tandem_trainer *t)
+{
+    const tandem_train_config *config = t->config;
+
+    if (config->data.groups == NULL || config->mining.refresh_epochs > 0) {
+        TANDEM_TRY(tandem_dataset_open(&t->dataset, config->data.dataset));
+        TANDEM_TRY(tandem_split_load(&t->split, t->dataset, config->data.split));
+    }
+    if (config->data.groups != NULL) {
+        return tandem_groups_read(&t->base, config->data.groups);
+    }
+    return tandem_groups_from_split(&t->base, t->dataset, t->split);
+}
+
+static int load_model(tandem_trainer *t)
+{
+    tandem_model_options options = {
+        .kind = t->cross ? TANDEM_CROSS_ENCODER : TANDEM_BI_ENCODER,
+        .new_head = t->cross,
+        .seed = (uint64_t)t->config->seed,
+        .max_length = (size_t)t->config->max_length,
+    };
+
+    TANDEM_TRY(tandem_model_load(&t->model, t->config->model, &options));
+    if (t->cross && tandem_model_describe(t->model)->labels != 1) {
+        return tandem_error("%s: a reranker has 1 label, this model has %lld", t->config->model,
+                            (long long)tandem_model_describe(t->model)->labels);
+    }
+    t->weights = tandem_model_parameters(t->model, &t->floats);
+    t->gradients = tandem_model_gradients(t->model);
+    if (t->gradients == NULL) {
+        return TANDEM_ERROR;
+    }
+    t->parameters = tandem_alloc(tandem_model_parameter_count(t->model), sizeof *t->parameters);
+    if (t->parameters == NULL) {
+        return TANDEM_ERROR;
+    }
+    for (size_t i = 0; i < tandem_model_parameter_count(t->model); i++) {
+        t->parameters[i] = tandem_model_parameter(t->model, i);
+    }
+    TANDEM_TRY(tandem_adamw_for_model(&t->adamw, t->model, t->config->weight_decay));
+    return tandem_stepper_new(&t->stepper, t->model);
+}
+
+int tandem_trainer_make_examples(tandem_trainer *t)
+{
+    tandem_examples_options options = {
+        .negatives = (size_t)t->config->data.negatives,
+        .needs_negatives = t->cross && tandem_cross_loss_at((size_t)t->config->loss.name)->needs_negatives,
+        .needs_scores = t->config->loss.offset_scale > 0.0,
+    };
+    tandem_examples *examples = NULL;
+
+    TANDEM_TRY(tandem_examples_new(&examples, t->mined != NULL ? t->mined : t->base, t->model, &options));
+    tandem_examples_free(t->examples);
+    t->examples = examples;
+    return TANDEM_OK;
+}
+
+/* Steps, and what a resumed run must find unchanged. */
+static int plan_steps(tandem_trainer *t)
+{
+    const tandem_train_config *config = t->config;
+    uint64_t batch = (uint64_t)config->batch_size, count = t->examples->count;
+    tandem_random stream = tandem_random_stream((uint64_t)config->seed, "dropout", 0);
+
+    if (count == 0) {
+        return tandem_error("no group has what the loss needs: %zu positives were left out for lack of negatives",
+                            t->examples->skipped);
+    }
+    if (t->examples->skipped > 0) {
+        tandem_log_warn("%zu positives are left out: their groups have no negative", t->examples->skipped);
+    }
+    t->steps_an_epoch = (count + batch - 1) / batch;
+    t->total_steps = t->steps_an_epoch * (uint64_t)config->epochs;
+    t->warmup_steps = tandem_warmup_steps(config->warmup_ratio, t->total_steps);
+    t->dropout_seed = tandem_random_next(&stream);
+    t->order = tandem_alloc(count, sizeof *t->order);
+    return t->order == NULL ? TANDEM_ERROR : TANDEM_OK;
+}
+
+static int hash_data(tandem_trainer *t)
+{
+    tandem_hash groups = {0, 0};
+    tandem_hasher *hasher = NULL;
+
+    TANDEM_TRY(tandem_groups_hash(&groups, t->base));
+    hasher = tandem_hasher_new();
+    if (hasher == NULL) {
+        return TANDEM_ERROR;
+    }
+    tandem_hasher_hash(hasher, groups);
+    tandem_hasher_hash(hasher, tandem_tokenizer_hash(tandem_model_tokenizer(t->model)));
+    if (t->dataset != NULL) {
+        tandem_hasher_hash(hasher, t->dataset->hash);
+    }
+    t->data = tandem_hasher_done(hasher);
+    return TANDEM_OK;
+}
+
+static int open_dev(tandem_trainer *t)
+{
+    if (t->config->dev.dataset == NULL) {
+        return TANDEM_OK;
+    }
+    t->best = tandem_alloc(t->floats, sizeof *t->best);
+    if (t->best == NULL) {
+        return TANDEM_ERROR;
+    }
+    return tandem_dev_new(&t->dev, t->config, t->cross);
+}
+
+/* ---- checkpoints --------------------------------------------------------------------------- */
+tandem_checkpoint tandem_trainer_checkpoint(const tandem_trainer *t)
+{
+    return (tandem_checkpoint){
+        .parameters = t->parameters,
+        .parameter_count = tandem_model_parameter_count(t->model),
+        .weights = t->weights,
+        .m = t->adamw->m,
+        .v = t->adamw->v,
+        .best = t->best,
+        .mined = t->mined,
+        .settings = t->settings.data,
+        .data = t->data,
+        .state = t->state,
+    };
+}
+
+static int restore(tandem_trainer *t, const char *path)
+{
+    tandem_checkpoint checkpoint = tandem_trainer_checkpoint(t);
+
+    TANDEM_TRY(tandem_checkpoint_restore(&checkpoint, &t->mined, path));
+    t->state = checkpoint.state;
+    t->adamw->updates = t->state.updates;
+    tandem_log_info("resuming from %s: step %llu of %llu", path, (unsigned long long)t->state.step,
+                    (unsigned long long)t->total_steps);
+    return t->mined != NULL ? tandem_trainer_make_examples(t) : TANDEM_OK;
+}
+
+static int begin_or_resume(tandem_trainer *t, bool resume)
+{
+    char *path = NULL;
+    int rc = tandem_checkpoint_find(&path, t->folder);
+
+    t->state.best_metric = NAN;
+    if (rc == TANDEM_OK && !resume) {
+        rc = tandem_error_code(TANDEM_USAGE, "%s holds checkpoints of an earlier run: --resume continues it; remove it to start anew",
+                               t->folder);
+    } else if (rc == TANDEM_OK) {
+        rc = restore(t, path);
+    } else if (rc == TANDEM_NOT_FOUND) {
+        if (resume) {
+            tandem_log_info("no checkpoint in %s: starting from the beginning", t->folder);
+        }
+        rc = tandem_dir_make(t->folder);
+    }
+    free(path);
+    return rc;
+}
+
+int tandem_trainer_open(tandem_trainer *t, bool resume)
+{
+    TANDEM_TRY(check_settings(t->config, t->cross));
+    TANDEM_TRY(check_target(t->directory));
+    if (t->config->threads > 0) {
+        tandem_machine_set_threads((size_t)t->config->threads);
+    }
+    TANDEM_TRY(make_paths(t));
+    tandem_log_info("settings %s", t->settings.data);
+    TANDEM_TRY(load_groups(t));
+    TANDEM_TRY(load_model(t));
+    TANDEM_TRY(open_dev(t));
+    TANDEM_TRY(tandem_trainer_make_examples(t));
+    TANDEM_TRY(plan_steps(t));
+    TANDEM_TRY(hash_data(t));
+    TANDEM_TRY(begin_or_resume(t, resume));
+    t->saved_step = UINT64_MAX;
+    return tandem_journal_open(&t->journal, t->journal_path, t->state.metrics_bytes);
+}
+
+void tandem_trainer_close(tandem_trainer *t)
+{
+    tandem_journal_close(t->journal);
+    tandem_dev_free(t->dev);
+    tandem_stepper_free(t->stepper);
+    tandem_adamw_free(t->adamw);
+    tandem_examples_free(t->examples);
+    tandem_model_free(t->model);
+    tandem_groups_free(t->base);
+    tandem_groups_free(t->mined);
+    tandem_split_free(t->split);
+    tandem_dataset_free(t->dataset);
+    tandem_buffer_free(&t->settings);
+    free(t->parameters);
+    free(t->best);
+    free(t->order);
+    free(t->journal_path);
+    free(t->folder);
+}

@@ -1,0 +1,46 @@
+/* step.h - forward, loss and backward of one training step; the update is the caller's. */
+#ifndef TANDEM_TRAIN_STEP_H
+#define TANDEM_TRAIN_STEP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tandem/model.h"
+#include "train/examples.h"
+#include "train/losses.h"
+
+/* Tokens of one forward of a cross-encoder: a step is cut into forwards of whole
+ * groups, at most so many tokens each (one group at least), so that memory does not
+ * grow with the batch. 4096 rows keep the matrix products at full speed. */
+enum { TANDEM_FORWARD_TOKENS = 4096 };
+
+typedef struct {
+    double loss;
+    size_t tokens;
+    size_t pairs; /* (query, positive) pairs of a bi-encoder, (query, passage) pairs of a cross-encoder */
+} tandem_step_figures;
+
+/* Works on one model; keeps its buffers from step to step. */
+typedef struct tandem_stepper tandem_stepper;
+
+int tandem_stepper_new(tandem_stepper **out, tandem_model *model); /* the model is borrowed */
+void tandem_stepper_free(tandem_stepper *stepper);                 /* NULL is fine */
+
+/* Adds the gradient of the step's loss to the model's gradients, for the examples
+ * batch[0 .. count). `step` numbers the dropout masks: one number a step of a run.
+ * When the loss is not finite, figures->loss says so, and the gradients are void. */
+int tandem_step_bi(tandem_step_figures *figures, tandem_stepper *stepper, const tandem_examples *examples,
+                   const uint32_t *batch, size_t count, double scale, bool train, uint64_t seed, uint64_t step);
+
+typedef struct {
+    const tandem_cross_loss *loss;
+    double pos_weight;
+    double offset_scale; /* times the examples' scores, added to the logits; 0: off */
+    size_t forward_tokens;
+} tandem_cross_step;
+
+int tandem_step_cross(tandem_step_figures *figures, tandem_stepper *stepper, const tandem_examples *examples,
+                      const uint32_t *batch, size_t count, const tandem_cross_step *options, bool train,
+                      uint64_t seed, uint64_t step);
+
+#endif

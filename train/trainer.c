@@ -1,0 +1,255 @@
+/* trainer.c - the training loop. */
+#include "train/trainer.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tandem/log.h"
+#include "tandem/machine.h"
+#include "train/refresh.h"
+
+/* So many steps in a row without a finite gradient are a run that has diverged. */
+enum { MAX_SKIPPED_IN_ROW = 10 };
+
+static uint64_t epoch_of(const tandem_trainer *t)
+{
+    return t->state.step / t->steps_an_epoch;
+}
+
+/* ---- before a step ---------------------------------------------------------------------- */
+static bool refresh_due(const tandem_trainer *t, uint64_t epoch)
+{
+    uint64_t every = (uint64_t)t->config->mining.refresh_epochs;
+
+    return every > 0 && epoch % every == 0 && t->state.mined_epochs != epoch + 1 &&
+           t->state.step % t->steps_an_epoch == 0 && (epoch > 0 || t->config->data.groups == NULL);
+}
+
+static int refresh(tandem_trainer *t, uint64_t epoch)
+{
+    double start = tandem_seconds();
+    tandem_groups *groups = NULL;
+    tandem_mining_statistics statistics;
+
+    TANDEM_TRY(tandem_refresh_negatives(&groups, &statistics, t->model, t->dataset, t->split, t->base, t->config, epoch));
+    tandem_groups_free(t->mined);
+    t->mined = groups;
+    t->state.mined_epochs = epoch + 1;
+    TANDEM_TRY(tandem_trainer_make_examples(t));
+    tandem_log_info("epoch %llu: mined %zu negatives for %zu queries in %.0f s", (unsigned long long)epoch + 1,
+                    statistics.mined, statistics.queries, tandem_seconds() - start);
+    return tandem_journal_add_mining(t->journal, epoch, statistics.mined, tandem_seconds() - start);
+}
+
+static int prepare_epoch(tandem_trainer *t)
+{
+    uint64_t epoch = epoch_of(t);
+
+    if (refresh_due(t, epoch)) {
+        TANDEM_TRY(refresh(t, epoch));
+    }
+    if (t->ordered_epochs != epoch + 1) {
+        tandem_epoch_order(t->order, t->examples->count, (uint64_t)t->config->seed, epoch);
+        t->ordered_epochs = epoch + 1;
+    }
+    return TANDEM_OK;
+}
+
+/* ---- a step -------------------------------------------------------------------------------- */
+static int forward_backward(tandem_step_figures *figures, tandem_trainer *t)
+{
+    size_t batch = (size_t)t->config->batch_size;
+    size_t first = (size_t)(t->state.step % t->steps_an_epoch) * batch, left = t->examples->count - first;
+    size_t count = left < batch ? left : batch;
+
+    memset(t->gradients, 0, t->floats * sizeof *t->gradients);
+    if (!t->cross) {
+        return tandem_step_bi(figures, t->stepper, t->examples, t->order + first, count, t->config->loss.scale, true,
+                              t->dropout_seed, t->state.step);
+    }
+    tandem_cross_step options = {
+        .loss = tandem_cross_loss_at((size_t)t->config->loss.name),
+        .pos_weight = t->config->loss.pos_weight,
+        .offset_scale = t->config->loss.offset_scale,
+        .forward_tokens = TANDEM_FORWARD_TOKENS,
+    };
+    return tandem_step_cross(figures, t->stepper, t->examples, t->order + first, count, &options, true, t->dropout_seed,
+                             t->state.step);
+}
+
+/* Counts a step that gave nothing to learn from; fails when there are too many. */
+static int skip_step(tandem_trainer *t, double loss, double norm)
+{
+    unsigned long long step = (unsigned long long)t->state.step + 1;
+
+    t->state.skipped++;
+    t->state.skipped_in_row++;
+    tandem_log_warn("step %llu is skipped: loss %g, norm of the gradient %g", step, loss, norm);
+    if (t->state.skipped_in_row < MAX_SKIPPED_IN_ROW) {
+        return TANDEM_OK;
+    }
+    return tandem_error("training diverged: %d steps in a row, up to step %llu, had no finite loss and gradient; "
+                        "a lower learning_rate may help", MAX_SKIPPED_IN_ROW, step);
+}
+
+static int update(tandem_trainer *t, double norm, double learning_rate)
+{
+    tandem_adamw_step(t->adamw, t->weights, t->gradients, learning_rate, tandem_clip_scale(norm, t->config->max_grad_norm));
+    t->state.updates = t->adamw->updates;
+    t->state.skipped_in_row = 0;
+    return TANDEM_OK;
+}
+
+static int do_step(tandem_trainer *t)
+{
+    double start = tandem_seconds(), norm = NAN;
+    double rate = t->config->learning_rate * tandem_schedule_factor(t->state.step, t->warmup_steps, t->total_steps);
+    tandem_step_figures figures;
+
+    TANDEM_TRY(forward_backward(&figures, t));
+    if (isfinite(figures.loss)) {
+        TANDEM_TRY(tandem_norm(&norm, t->gradients, t->floats));
+    }
+    bool skipped = !isfinite(norm);
+    int rc = skipped ? skip_step(t, figures.loss, norm) : update(t, norm, rate);
+    double seconds = tandem_seconds() - start;
+    tandem_journal_step line = {t->state.step + 1, epoch_of(t), figures.loss, rate, norm, figures.pairs, figures.tokens, seconds, skipped};
+
+    t->state.step++;
+    t->state.pairs += figures.pairs;
+    t->state.tokens += figures.tokens;
+    t->state.seconds += seconds;
+    t->state.loss = figures.loss;
+    TANDEM_TRY(tandem_journal_add_step(t->journal, &line));
+    return rc;
+}
+
+/* ---- after a step ------------------------------------------------------------------------------ */
+static bool due(uint64_t step, uint64_t every)
+{
+    return every > 0 && step % every == 0;
+}
+
+static bool evaluation_due(const tandem_trainer *t)
+{
+    uint64_t step = t->state.step, every = (uint64_t)t->config->dev.every_steps;
+
+    if (t->dev == NULL || step == 0 || t->state.evaluated_step == step) {
+        return false;
+    }
+    return step == t->total_steps || due(step, every > 0 ? every : t->steps_an_epoch);
+}
+
+static int evaluate(tandem_trainer *t)
+{
+    double start = tandem_seconds(), value = NAN;
+
+    TANDEM_TRY(tandem_dev_evaluate(&value, t->dev, t->model));
+    t->state.evaluated_step = t->state.step;
+    if (!(value <= t->state.best_metric)) { /* true also while there is no best yet */
+        t->state.best_metric = value;
+        t->state.best_step = t->state.step;
+        memcpy(t->best, t->weights, t->floats * sizeof *t->best);
+    }
+    tandem_log_info("step %llu: %s %.4f on dev (best %.4f at step %llu)", (unsigned long long)t->state.step,
+                    tandem_dev_metric(t->dev), value, t->state.best_metric, (unsigned long long)t->state.best_step);
+    return tandem_journal_add_dev(t->journal, t->state.step, tandem_dev_metric(t->dev), value, tandem_seconds() - start);
+}
+
+static int save_checkpoint(tandem_trainer *t)
+{
+    TANDEM_TRY(tandem_journal_sync(t->journal, &t->state.metrics_bytes));
+    tandem_checkpoint checkpoint = tandem_trainer_checkpoint(t);
+
+    t->saved_step = t->state.step;
+    return tandem_checkpoint_write(t->folder, &checkpoint);
+}
+
+/* Everything that may come between two steps; the state says what is still to do, so
+ * that an interrupted evaluation or mining is done again by the resumed run. */
+static int between_steps(tandem_trainer *t)
+{
+    if (evaluation_due(t)) {
+        TANDEM_TRY(evaluate(t));
+    }
+    if (t->state.step > 0 && t->saved_step != t->state.step && t->state.step < t->total_steps &&
+        due(t->state.step, (uint64_t)t->config->checkpoint.every_steps)) {
+        TANDEM_TRY(save_checkpoint(t));
+    }
+    if (tandem_interrupted() && t->state.step < t->total_steps) {
+        return tandem_error_code(TANDEM_INTERRUPTED, "interrupted");
+    }
+    return t->state.step < t->total_steps ? prepare_epoch(t) : TANDEM_OK;
+}
+
+static int run_steps(tandem_trainer *t)
+{
+    tandem_progress *progress = tandem_progress_new("training", "steps", t->total_steps);
+    int rc = between_steps(t);
+
+    while (rc == TANDEM_OK && t->state.step < t->total_steps) {
+        char note[32];
+
+        rc = do_step(t);
+        snprintf(note, sizeof note, "loss %.4f", t->state.loss);
+        tandem_progress_update(progress, t->state.step, note);
+        if (rc == TANDEM_OK) {
+            rc = between_steps(t);
+        }
+    }
+    tandem_progress_free(progress);
+    return rc;
+}
+
+/* ---- public -------------------------------------------------------------------------------------- */
+static int save_and_leave(tandem_trainer *t)
+{
+    TANDEM_TRY(save_checkpoint(t));
+    return tandem_error_code(TANDEM_INTERRUPTED, "interrupted at step %llu of %llu; --resume continues from %s",
+                             (unsigned long long)t->state.step, (unsigned long long)t->total_steps, t->folder);
+}
+
+static tandem_train_result result_of(const tandem_trainer *t)
+{
+    double seconds = t->state.seconds > 0.0 ? t->state.seconds : (double)NAN;
+
+    return (tandem_train_result){
+        .steps = (size_t)t->state.step,
+        .skipped = (size_t)t->state.skipped,
+        .seconds = t->state.seconds,
+        .final_loss = t->state.loss,
+        .pairs_per_second = (double)t->state.pairs / seconds,
+        .tokens_per_second = (double)t->state.tokens / seconds,
+        .best_metric = t->state.best_metric,
+        .best_step = (size_t)t->state.best_step,
+    };
+}
+
+static int run(tandem_train_result *out, tandem_trainer *t, bool resume)
+{
+    TANDEM_TRY(tandem_trainer_open(t, resume));
+    tandem_log_info("%zu examples, %llu steps (%llu an epoch, %llu of warm-up), %zu threads", t->examples->count,
+                    (unsigned long long)t->total_steps, (unsigned long long)t->steps_an_epoch,
+                    (unsigned long long)t->warmup_steps, tandem_machine_threads());
+    if (t->state.metrics_bytes == 0) {
+        TANDEM_TRY(tandem_journal_add_start(t->journal, t->data, (uint64_t)t->config->seed));
+    }
+    int rc = run_steps(t);
+    if (rc == TANDEM_INTERRUPTED) {
+        return save_and_leave(t);
+    }
+    TANDEM_TRY(rc);
+    TANDEM_TRY(tandem_trainer_write(t));
+    *out = result_of(t);
+    return TANDEM_OK;
+}
+
+int tandem_train(tandem_train_result *out, const tandem_train_config *config, bool cross, const char *directory, bool resume)
+{
+    tandem_trainer trainer = {.config = config, .cross = cross, .directory = directory};
+    int rc = run(out, &trainer, resume);
+
+    tandem_trainer_close(&trainer);
+    return rc;
+}

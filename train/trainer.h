@@ -1,0 +1,65 @@
+/* trainer.h - what a run consists of; shared by trainer.c (the loop), setup.c and
+ * output.c. */
+#ifndef TANDEM_TRAIN_TRAINER_H
+#define TANDEM_TRAIN_TRAINER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tandem/dataset.h"
+#include "tandem/groups.h"
+#include "tandem/model.h"
+#include "tandem/train.h"
+#include "train/checkpoint.h"
+#include "train/dev.h"
+#include "train/examples.h"
+#include "train/journal.h"
+#include "train/optimizer.h"
+#include "train/step.h"
+
+typedef struct {
+    const tandem_train_config *config;
+    bool cross;
+    const char *directory; /* what is written at the end */
+    char *folder;          /* directory.checkpoint */
+    char *journal_path;    /* metrics.jsonl in it */
+    tandem_buffer settings; /* the dump */
+
+    tandem_dataset *dataset;     /* NULL when only groups are read */
+    tandem_split *split;
+    tandem_groups *base, *mined; /* as given; with the negatives mined last, or NULL */
+    tandem_model *model;
+    tandem_examples *examples;
+    tandem_stepper *stepper;
+    tandem_adamw *adamw;
+    tandem_dev *dev; /* NULL: nothing is evaluated */
+    tandem_journal *journal;
+
+    float *weights, *gradients; /* arenas of the model, [floats] */
+    float *best;                /* [floats] with dev, else NULL */
+    size_t floats;
+    const tandem_parameter **parameters;
+    uint32_t *order;            /* of the examples in epoch ordered_epochs - 1 */
+    uint64_t ordered_epochs;
+    uint64_t dropout_seed;
+
+    uint64_t steps_an_epoch, total_steps, warmup_steps;
+    uint64_t saved_step; /* of the newest checkpoint of this process; UINT64_MAX: none */
+    tandem_hash data;
+    tandem_train_state state;
+} tandem_trainer;
+
+/* setup.c: checks the settings, opens everything, and restores a checkpoint. `trainer`
+ * is zeroed but for config, cross and directory. */
+int tandem_trainer_open(tandem_trainer *trainer, bool resume);
+void tandem_trainer_close(tandem_trainer *trainer);
+/* The examples of the groups as they are now: mined ones, else base. */
+int tandem_trainer_make_examples(tandem_trainer *trainer);
+/* A view of the trainer for checkpoint.h; state is copied. */
+tandem_checkpoint tandem_trainer_checkpoint(const tandem_trainer *trainer);
+
+/* output.c: writes the model directory and removes the checkpoints. */
+int tandem_trainer_write(tandem_trainer *trainer);
+
+#endif
