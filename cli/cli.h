@@ -41,7 +41,7 @@ typedef struct {
     const char *name; /* long name, without the dashes */
     char letter;      /* short name, or 0; h, q and v are taken by every command */
     tandem_option_type type;
-    bool required;
+    bool required;       /* STRING and LIST only */
     size_t offset;       /* of the field in the command's struct */
     const char *value;   /* what the value is, for the help: "DIR", "N"; CHOICE: "a|b" */
     const char *initial; /* default as the command line would spell it; NULL: zero */
@@ -53,7 +53,7 @@ typedef struct {
 
 typedef struct {
     const char *name;    /* "encode", or two words: "train bi" */
-    const char *summary; /* one line, no full stop */
+    const char *summary; /* one line: "Mine hard negatives", no full stop */
     const char *usage;   /* positional arguments: "QRELS RUN [RUN...]"; NULL: none */
     size_t min_arguments, max_arguments; /* of them; SIZE_MAX: any number */
     const tandem_option *options;        /* NULL: none of its own */
@@ -104,20 +104,17 @@ const tandem_command *tandem_command_find(char *const *words, size_t count, size
 /* TANDEM_USAGE with a message that suggests the nearest command. */
 int tandem_command_unknown(char *const *words, size_t count);
 
-/* Until each command is written, its row may be missing. */
-#define TANDEM_COMMAND_PENDING __attribute__((weak))
-
-extern const tandem_command tandem_command_data_check TANDEM_COMMAND_PENDING;
-extern const tandem_command tandem_command_encode TANDEM_COMMAND_PENDING;
-extern const tandem_command tandem_command_search TANDEM_COMMAND_PENDING;
-extern const tandem_command tandem_command_rerank TANDEM_COMMAND_PENDING;
-extern const tandem_command tandem_command_mine TANDEM_COMMAND_PENDING;
-extern const tandem_command tandem_command_train_bi TANDEM_COMMAND_PENDING;
-extern const tandem_command tandem_command_train_cross TANDEM_COMMAND_PENDING;
-extern const tandem_command tandem_command_eval TANDEM_COMMAND_PENDING;
-extern const tandem_command tandem_command_export TANDEM_COMMAND_PENDING;
-extern const tandem_command tandem_command_run TANDEM_COMMAND_PENDING;
-extern const tandem_command tandem_command_tokenize TANDEM_COMMAND_PENDING;
+extern const tandem_command tandem_command_data_check;
+extern const tandem_command tandem_command_encode;
+extern const tandem_command tandem_command_search;
+extern const tandem_command tandem_command_rerank;
+extern const tandem_command tandem_command_mine;
+extern const tandem_command tandem_command_train_bi;
+extern const tandem_command tandem_command_train_cross;
+extern const tandem_command tandem_command_eval;
+extern const tandem_command tandem_command_export;
+extern const tandem_command tandem_command_run;
+extern const tandem_command tandem_command_tokenize;
 extern const tandem_command tandem_command_info;
 extern const tandem_command tandem_command_help;
 

@@ -159,7 +159,8 @@ static int put_text(tandem_buffer *out, const check *all)
         TANDEM_TRY(tandem_buffer_printf(out, "split %s: %zu queries, %zu judgments, %zu of them relevant\n", report->splits[i].name,
                                         report->splits[i].queries, report->splits[i].judgments, report->splits[i].relevant));
     }
-    return tandem_buffer_printf(out, "%zu errors, %zu warnings\n", report->errors, report->warnings);
+    return tandem_buffer_printf(out, "%zu error%s, %zu warning%s\n", report->errors, report->errors == 1 ? "" : "s",
+                                report->warnings, report->warnings == 1 ? "" : "s");
 }
 
 /* ---- the command -------------------------------------------------------------------------- */

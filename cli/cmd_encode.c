@@ -92,7 +92,7 @@ static int run_encode(const void *arguments, size_t count, char *const *words)
 
 const tandem_command tandem_command_encode = {
     .name = "encode",
-    .summary = "write the embeddings of texts",
+    .summary = "Write the embeddings of texts",
     .options = encode_table,
     .options_size = sizeof(encode_options),
     .run = run_encode,

@@ -8,7 +8,7 @@
 #include "tandem/qrels.h"
 #include "tandem/run.h"
 
-enum { ROUNDS = 100000, RESAMPLES = 10000 };
+enum { ROUNDS = 100000 };
 
 typedef struct {
     const char *metrics;
@@ -68,11 +68,11 @@ static int parse_metrics(eval_report *report, const char *list)
 static void warn_of_gaps(const eval_run *run, bool common, size_t judged)
 {
     if (run->scores.missing > 0) {
-        tandem_log_warn("%s: %zu of %zu judged queries are missing%s", run->path, run->scores.missing, judged,
-                        common ? "" : " and count 0");
+        tandem_log_warn("%s: judged queries that are missing: %zu of %zu (%s)", run->path, run->scores.missing, judged,
+                        common ? "left out" : "they count 0");
     }
     if (run->scores.unjudged > 0) {
-        tandem_log_warn("%s: %zu queries are not judged and do not count", run->path, run->scores.unjudged);
+        tandem_log_warn("%s: queries that are not judged: %zu (left out)", run->path, run->scores.unjudged);
     }
 }
 
@@ -151,7 +151,7 @@ static int fill_cells(eval_report *report, uint64_t seed)
             if (!report->compared) {
                 continue;
             }
-            rc = tandem_bootstrap_mean(&cell->low, &cell->high, values, count, RESAMPLES, seed);
+            rc = tandem_bootstrap_mean(&cell->low, &cell->high, values, count, TANDEM_BOOTSTRAP_RESAMPLES, seed);
             if (rc >= 0 && r > 0) {
                 gather(baseline, report, 0, m);
                 rc = tandem_compare_paired(&cell->comparison, baseline, values, count, ROUNDS, seed);
@@ -225,20 +225,21 @@ static int run_eval(const void *raw, size_t count, char *const *arguments)
 
 const tandem_command tandem_command_eval = {
     .name = "eval",
-    .summary = "measure runs with trec_eval's metrics, and compare them",
+    .summary = "Measure runs with trec_eval's metrics, and compare them",
     .usage = "QRELS RUN [RUN...]",
     .min_arguments = 2,
     .max_arguments = SIZE_MAX,
     .options = table,
     .options_size = sizeof(eval_options),
     .run = run_eval,
-    .notes =
-        "QRELS is a BEIR .tsv or TREC qrels, a RUN a TREC run file; each may be .zst. Documents rank by score, ties by "
-        "document id descending, as in trec_eval. A judged query that a run lacks counts 0 (trec_eval -c) unless "
-        "--common is given.\n\n"
-        "Metrics: ndcg[@K], recall@K, map[@K], mrr[@K], precision@K, rprec, success@K; trec_eval's names (ndcg_cut_10, "
-        "P_10, recip_rank) are understood. Gains are linear in the grade; a grade of 1 or more is relevant.\n\n"
-        "--compare takes the first RUN as the baseline. Intervals are percentile bootstrap over queries (10,000 "
-        "resamples; 100,000 for differences), p is the paired two-sided randomization test: exact where at most 20 "
-        "queries differ, else from 100,000 random sign assignments. It is not corrected for several comparisons.",
+    .notes = "QRELS is a BEIR .tsv or TREC qrels, a RUN a TREC run file; each may be .zst. Documents\n"
+             "rank by score, ties by document id descending, as in trec_eval. A judged query that a\n"
+             "run lacks counts 0 (trec_eval -c) unless --common is given.\n\n"
+             "Metrics: ndcg[@K], recall@K, map[@K], mrr[@K], precision@K, rprec, success@K;\n"
+             "trec_eval's names (ndcg_cut_10, P_10, recip_rank) are understood. Gains are linear in\n"
+             "the grade; a grade of 1 or more is relevant.\n\n"
+             "--compare takes the first RUN as the baseline. Intervals are percentile bootstrap over\n"
+             "queries (10,000 resamples), p is the paired two-sided randomization test: exact where at\n"
+             "most 20 queries differ, else from 100,000 random sign assignments. It is not corrected\n"
+             "for several comparisons.",
 };

@@ -126,6 +126,12 @@ static const char *build_type(void)
 #endif
 }
 
+#if defined(__clang__)
+#define COMPILER __VERSION__ /* "Clang ..." */
+#else
+#define COMPILER "GCC " __VERSION__
+#endif
+
 static void add_versions(facts *all)
 {
     unsigned major = 0, minor = 0, release = 0;
@@ -133,7 +139,7 @@ static void add_versions(facts *all)
     unsigned xxhash = XXH_versionNumber();
     add(all, "version", false, "%s", tandem_version());
     add(all, "build", false, "%s", build_type());
-    add(all, "compiler", false, "%s", __VERSION__);
+    add(all, "compiler", false, "%s", COMPILER);
     add(all, "libtorch", false, "%s", tandem_torch_version());
     add(all, "hdf5", false, "%u.%u.%u", major, minor, release);
     add(all, "zstd", false, "%s", ZSTD_versionString());

@@ -165,6 +165,10 @@ static int run(const void *given, size_t count, char *const *arguments)
     TANDEM_TRY(parse(&mining, options));
     TANDEM_TRY_GOTO(rc, done, tandem_dataset_open(&dataset, options->dataset));
     TANDEM_TRY_GOTO(rc, done, tandem_split_load(&split, dataset, options->split));
+    if (split->missing > 0) {
+        tandem_log_warn("%s: %zu judgments of split %s name no query or document of the dataset; they are passed over",
+                        options->dataset, split->missing, options->split);
+    }
     TANDEM_TRY_GOTO(rc, done, mine(&groups, &statistics, options, &mining, dataset, split));
     TANDEM_TRY_GOTO(rc, done, tandem_groups_write(groups, options->output));
     rc = options->json ? print_json(&statistics) : log_report(&statistics);

@@ -112,15 +112,15 @@ done:
 
 const tandem_command tandem_command_rerank = {
     .name = "rerank",
-    .summary = "rerank a run's best documents with a cross-encoder",
+    .summary = "Rerank a run's best documents with a cross-encoder",
     .options = table,
     .options_size = sizeof(rerank_options),
     .run = run_rerank,
-    .notes =
-        "The first --depth documents of every query are ranked by the cross-encoder; the rest follow below in "
-        "their order.\n\n"
-        "With --dev-run the two stages' scores are joined instead: both are standardized, and the reranker's weight, "
-        "0 to 1 in steps of 0.05, is the one that does best by --metric on the judged queries of --dev-split, of "
-        "equals the smallest. The whole curve and what the reranker is worth are told on stderr. A dev run must hold "
-        "other queries than those you report on.",
+    .notes = "The first --depth documents of every query are ranked by the cross-encoder; the rest\n"
+             "follow below in their order.\n\n"
+             "With --dev-run the two stages' scores are joined instead: both are standardized, and the\n"
+             "reranker's weight, 0 to 1 in steps of 0.05, is the one that does best by --metric on the\n"
+             "judged queries of --dev-split, of equals the smallest. The whole curve and what the\n"
+             "reranker is worth are told on stderr. A dev run must hold other queries than those you\n"
+             "report on.",
 };

@@ -27,6 +27,7 @@ static const tandem_option table[] = {
 typedef struct {
     uint32_t *ids, *starts, *ends; /* [count] in one allocation that begins at ids */
     size_t count, capacity;
+    size_t total; /* tokens of the text: those beyond max_length are not kept */
 } side;
 
 typedef struct {
@@ -34,7 +35,7 @@ typedef struct {
     tandem_token_scratch *scratch;
     size_t max_length;
     side first, second;
-    uint32_t *ids; /* of the whole, with room for as many origins and type ids */
+    uint32_t *ids; /* [capacity] of the whole, as origin and type_ids */
     int64_t *origin;
     uint8_t *type_ids;
     size_t capacity;
@@ -53,6 +54,7 @@ static int read_side(work *w, side *out, const char *text)
         out->capacity = tokens.count;
     }
     out->count = tokens.count;
+    out->total = tokens.total;
     out->starts = out->ids + out->count;
     out->ends = out->starts + out->count;
     if (tokens.count > 0) {
@@ -103,28 +105,33 @@ static int print_tokens(work *w, size_t total)
     return tandem_buffer_puts(out, "]}\n");
 }
 
-/* Leaves the line of output in w->out. */
+/* Leaves the line of output in w->out; `pair` may be NULL. */
+static int tokenize_texts(work *w, const char *text, const char *pair)
+{
+    TANDEM_TRY(read_side(w, &w->first, text));
+    if (pair) {
+        TANDEM_TRY(read_side(w, &w->second, pair));
+    }
+    tandem_assembly plan;
+    tandem_bare first = {w->first.ids, w->first.total}, second = {w->second.ids, w->second.total};
+    TANDEM_TRY(tandem_tokenizer_plan(w->tokenizer, first.count, pair ? &second.count : NULL, w->max_length, &plan));
+    TANDEM_TRY(make_room(w, plan.total));
+    TANDEM_TRY(tandem_tokenizer_assemble(w->tokenizer, first, pair ? &second : NULL, w->max_length, w->ids,
+                                         w->type_ids, w->origin));
+    tandem_buffer_clear(&w->out);
+    return print_tokens(w, plan.total);
+}
+
 static int tokenize_line(work *w, const char *line, size_t length, const char *source)
 {
     cJSON *json = NULL;
     const char *text, *pair = NULL;
-    tandem_assembly plan;
-    tandem_buffer_clear(&w->out);
     TANDEM_TRY(tandem_json_parse(&json, line, length, source));
     int rc;
     TANDEM_TRY_GOTO(rc, done, tandem_json_get_string(json, "text", source, &text));
     TANDEM_TRY_GOTO(rc, done, tandem_json_get_string_or(json, "pair", source, &pair));
-    TANDEM_TRY_GOTO(rc, done, read_side(w, &w->first, text));
-    if (pair) {
-        TANDEM_TRY_GOTO(rc, done, read_side(w, &w->second, pair));
-    }
-    TANDEM_TRY_GOTO(rc, done, tandem_tokenizer_plan(w->tokenizer, w->first.count, pair ? &w->second.count : NULL,
-                                                    w->max_length, &plan));
-    TANDEM_TRY_GOTO(rc, done, make_room(w, plan.total));
-    tandem_bare first = {w->first.ids, w->first.count}, second = {w->second.ids, w->second.count};
-    TANDEM_TRY_GOTO(rc, done, tandem_tokenizer_assemble(w->tokenizer, first, pair ? &second : NULL, w->max_length,
-                                                        w->ids, w->type_ids, w->origin));
-    rc = print_tokens(w, plan.total);
+    rc = tokenize_texts(w, text, pair);
+    rc = rc < 0 ? tandem_error_context(rc, "%s", source) : rc;
 done:
     tandem_json_free(json);
     return rc;

@@ -20,21 +20,12 @@ enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 size_t tandem_command_count(void)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < COMMANDS; i++) {
-        count += commands[i] != NULL;
-    }
-    return count;
+    return COMMANDS;
 }
 
 const tandem_command *tandem_command_at(size_t index)
 {
-    for (size_t i = 0; i < COMMANDS; i++) {
-        if (commands[i] != NULL && index-- == 0) {
-            return commands[i];
-        }
-    }
-    return NULL;
+    return commands[index];
 }
 
 /* Number of words (1 or 2) when `words` begin with the command's name, else 0. */

@@ -81,13 +81,10 @@ static int add_char(const text_pass *pass, uint32_t c, uint32_t origin)
     if (pass->buffered) {
         return add_to_normal(pass->scratch, c, origin);
     }
-    if (pass->scratch->stopped) {
-        return TANDEM_OK;
-    }
     unsigned flags = tandem_unicode_find(c)->flags;
     if (flags & (TANDEM_UNICODE_SPACE | TANDEM_UNICODE_PUNCTUATION)) {
         TANDEM_TRY(end_word(pass));
-        if (flags & TANDEM_UNICODE_SPACE || pass->scratch->stopped) {
+        if (flags & TANDEM_UNICODE_SPACE) {
             return TANDEM_OK;
         }
         add_to_word(pass->scratch, c, origin);
@@ -247,7 +244,7 @@ static size_t read_plain(const text_pass *pass, const char *text, size_t length,
 static int read_separator(const text_pass *pass, uint8_t separator, uint32_t origin)
 {
     TANDEM_TRY(end_word(pass));
-    if (separator == ASCII_SPACE || pass->scratch->stopped) {
+    if (separator == ASCII_SPACE) {
         return TANDEM_OK;
     }
     add_to_word(pass->scratch, separator & 0x7F, origin);
@@ -257,7 +254,7 @@ static int read_separator(const text_pass *pass, uint8_t separator, uint32_t ori
 static int read_text(const text_pass *pass, const char *text, size_t length, uint32_t position)
 {
     tandem_token_scratch *scratch = pass->scratch;
-    for (size_t at = 0; at < length && !scratch->stopped;) {
+    for (size_t at = 0; at < length;) {
         uint8_t ascii = pass->rules->ascii[(unsigned char)text[at]];
         if (ascii == ASCII_GENERIC || pass->buffered) {
             uint32_t c;
@@ -285,7 +282,7 @@ int tandem_bert_tokenize(const tandem_tokenizer *tokenizer, tandem_token_scratch
 {
     text_pass pass = {.rules = &tokenizer->rules, .model = &tokenizer->model, .scratch = scratch};
     TANDEM_TRY(read_text(&pass, text, length, position));
-    return scratch->stopped ? TANDEM_OK : end_word(&pass);
+    return end_word(&pass);
 }
 
 int tandem_bert_normalize(const tandem_tokenizer *tokenizer, tandem_token_scratch *scratch, const char *text,
@@ -300,11 +297,11 @@ int tandem_bert_tokenize_normal(const tandem_tokenizer *tokenizer, tandem_token_
                                 size_t end)
 {
     text_pass pass = {.rules = &tokenizer->rules, .model = &tokenizer->model, .scratch = scratch};
-    for (size_t at = begin; at < end && !scratch->stopped;) {
+    for (size_t at = begin; at < end;) {
         uint32_t c;
         size_t size = tandem_unicode_decode(scratch->normal + at, end - at, &c);
         TANDEM_TRY(add_char(&pass, c, scratch->normal_origins[at]));
         at += size;
     }
-    return scratch->stopped ? TANDEM_OK : end_word(&pass);
+    return end_word(&pass);
 }

@@ -136,6 +136,25 @@ int tandem_hdf5_set_string(const tandem_hdf5_file *file, hid_t object, const cha
     return rc;
 }
 
+/* TANDEM_HASH_HEX - 1 characters of ASCII, which need no NUL after them. */
+static hid_t hash_type(void)
+{
+    hid_t type = H5Tcopy(H5T_C_S1);
+    if (H5Tset_size(type, TANDEM_HASH_HEX - 1) < 0 || H5Tset_strpad(type, H5T_STR_NULLPAD) < 0) {
+        H5Tclose(type);
+        return H5I_INVALID_HID;
+    }
+    return type;
+}
+
+int tandem_hdf5_set_hash(const tandem_hdf5_file *file, hid_t object, const char *name, const char *hex)
+{
+    hid_t type = hash_type();
+    int rc = type < 0 ? tandem_hdf5_error(file, "no type for hashes") : write_attribute(file, object, name, type, type, hex);
+    H5Tclose(type);
+    return rc;
+}
+
 int tandem_hdf5_set_int(const tandem_hdf5_file *file, hid_t object, const char *name, uint64_t value)
 {
     return write_attribute(file, object, name, H5T_STD_U64LE, H5T_NATIVE_UINT64, &value);
@@ -184,58 +203,27 @@ int tandem_hdf5_get_int(const tandem_hdf5_file *file, hid_t object, const char *
     return rc;
 }
 
-/* A fixed-length string: `type`'s size counts its bytes, which may lack a NUL. */
-static int read_fixed_string(const tandem_hdf5_file *file, hid_t attribute, hid_t type, const char *name, char **out)
+int tandem_hdf5_get_hash(const tandem_hdf5_file *file, hid_t object, const char *name, char hex[TANDEM_HASH_HEX])
 {
-    const size_t limit = 1 << 20;
-    size_t size = H5Tget_size(type);
-    if (size == 0 || size > limit) {
-        return tandem_error("%s: attribute \"%s\": expected at most %zu bytes, found %zu", file->path, name, limit, size);
-    }
-    char *text = tandem_alloc(size + 1, 1);
-    if (!text) {
-        return TANDEM_ERROR;
-    }
-    if (H5Aread(attribute, type, text) < 0) {
-        free(text);
-        return tandem_hdf5_error(file, "attribute \"%s\" cannot be read", name);
-    }
-    *out = text;
-    return TANDEM_OK;
-}
-
-static int read_variable_string(const tandem_hdf5_file *file, hid_t attribute, hid_t type, const char *name, char **out)
-{
-    char *text = NULL;
-    if (H5Aread(attribute, type, &text) < 0 || !text) {
-        return tandem_hdf5_error(file, "attribute \"%s\" cannot be read", name);
-    }
-    *out = tandem_strdup(text);
-    H5free_memory(text);
-    return *out ? TANDEM_OK : TANDEM_ERROR;
-}
-
-int tandem_hdf5_get_string(const tandem_hdf5_file *file, hid_t object, const char *name, char **out)
-{
-    *out = NULL;
     hid_t attribute, type;
     int rc = open_attribute(file, object, name, H5T_STRING, &attribute, &type);
-    if (rc == TANDEM_OK) {
-        rc = H5Tis_variable_str(type) > 0 ? read_variable_string(file, attribute, type, name, out)
-                                          : read_fixed_string(file, attribute, type, name, out);
+    if (rc == TANDEM_OK && (H5Tis_variable_str(type) != 0 || H5Tget_size(type) != TANDEM_HASH_HEX - 1)) {
+        rc = tandem_error("%s: attribute \"%s\": expected a string of fixed length %d", file->path, name, TANDEM_HASH_HEX - 1);
     }
+    if (rc == TANDEM_OK && H5Aread(attribute, type, hex) < 0) {
+        rc = tandem_hdf5_error(file, "attribute \"%s\" cannot be read", name);
+    }
+    hex[TANDEM_HASH_HEX - 1] = '\0';
     close_attribute(attribute, type);
     return rc;
 }
 
 int tandem_hdf5_check_key(const tandem_hdf5_file *file, hid_t object, const char *hex)
 {
-    char *key = NULL;
-    TANDEM_TRY(tandem_hdf5_get_string(file, object, "key", &key));
-    int rc = strcmp(key, hex) == 0 ? TANDEM_OK
-                                   : tandem_error_code(TANDEM_NOT_FOUND, "%s: expected key %s, found %s", file->path, hex, key);
-    free(key);
-    return rc;
+    char key[TANDEM_HASH_HEX];
+    TANDEM_TRY(tandem_hdf5_get_hash(file, object, "key", key));
+    return strcmp(key, hex) == 0 ? TANDEM_OK
+                                 : tandem_error_code(TANDEM_NOT_FOUND, "%s: expected key %s, found %s", file->path, hex, key);
 }
 
 /* ---- reading arrays --------------------------------------------------------------------------- */
@@ -415,7 +403,9 @@ int tandem_hdf5_array_read(tandem_hdf5_array *array, const tandem_hdf5_file *fil
     }
     TANDEM_TRY(check_storage(array, file));
     tandem_hdf5_zstd_expect(array->chunk_bytes);
-    if (H5Dread(array->id, memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, out) < 0) {
+    herr_t read = H5Dread(array->id, memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, out);
+    tandem_hdf5_zstd_expect(0);
+    if (read < 0) {
         return tandem_hdf5_error(file, "/%s: cannot be read", array->name);
     }
     return TANDEM_OK;

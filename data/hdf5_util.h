@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "tandem/error.h"
+#include "tandem/hash.h"
 
 /* Every call below, and every call of libhdf5, happens between begin and end: the library
  * is not thread-safe everywhere. Begin also makes it silent, switches its plugins off and
@@ -35,8 +36,11 @@ int tandem_hdf5_error(const tandem_hdf5_file *file, const char *format, ...) TAN
 /* ---- attributes of an object (a file's id means its root group) ----------------------- */
 int tandem_hdf5_set_string(const tandem_hdf5_file *file, hid_t object, const char *name, const char *value);
 int tandem_hdf5_set_int(const tandem_hdf5_file *file, hid_t object, const char *name, uint64_t value);
-/* TANDEM_NOT_FOUND when there is no such attribute. The string is the caller's to free. */
-int tandem_hdf5_get_string(const tandem_hdf5_file *file, hid_t object, const char *name, char **out);
+/* A hash's hexadecimal form, as a string of fixed length: what is read back is not of
+ * variable length, since libhdf5 (1.10 at least) does not survive a damaged heap. */
+int tandem_hdf5_set_hash(const tandem_hdf5_file *file, hid_t object, const char *name, const char *hex);
+/* TANDEM_NOT_FOUND when there is no such attribute. */
+int tandem_hdf5_get_hash(const tandem_hdf5_file *file, hid_t object, const char *name, char hex[TANDEM_HASH_HEX]);
 int tandem_hdf5_get_int(const tandem_hdf5_file *file, hid_t object, const char *name, uint64_t *out);
 /* TANDEM_NOT_FOUND unless the attribute "key" is `hex`. */
 int tandem_hdf5_check_key(const tandem_hdf5_file *file, hid_t object, const char *hex);

@@ -11,7 +11,8 @@
 int tandem_hdf5_zstd_register(void); /* negative on failure; again is fine */
 
 /* Bytes that every chunk read from now on must have, neither more (a bomb) nor less (libhdf5
- * would read past the buffer). Guarded, as all of HDF5 here, by tandem_hdf5_begin. */
+ * would read past the buffer); 0: what its frame says. Guarded, as all of HDF5 here, by
+ * tandem_hdf5_begin. */
 void tandem_hdf5_zstd_expect(size_t chunk_bytes);
 
 #endif

@@ -23,7 +23,8 @@ typedef struct {
     const char *prompt;
     size_t prompt_length;
     uint32_t **blocks;
-    uint64_t *lengths; /* [count] */
+    size_t *kept;     /* [count] ids of each text */
+    uint32_t *totals; /* [count] the store's */
     tandem_progress *progress;
     size_t done; /* texts */
     size_t failed_block; /* the first that failed, or SIZE_MAX; its code and message: */
@@ -52,6 +53,9 @@ static int tokenize_text(const token_job *job, token_worker *worker, size_t inde
     }
     tandem_tokens tokens;
     TANDEM_TRY(tandem_tokenizer_bare(job->tokenizer, worker->scratch, text, length, job->limit, false, &tokens));
+    if (tokens.total > UINT32_MAX) {
+        return tandem_error("text %zu has %zu tokens: at most %u can be counted", index, tokens.total, UINT32_MAX);
+    }
     void *ids = worker->ids;
     TANDEM_TRY(tandem_grow(&ids, &worker->capacity, *used + tokens.count, sizeof *worker->ids));
     worker->ids = ids;
@@ -59,7 +63,8 @@ static int tokenize_text(const token_job *job, token_worker *worker, size_t inde
         memcpy(worker->ids + *used, tokens.ids, tokens.count * sizeof *tokens.ids);
     }
     *used += tokens.count;
-    job->lengths[index] = tokens.count;
+    job->kept[index] = tokens.count;
+    job->totals[index] = (uint32_t)tokens.total;
     return TANDEM_OK;
 }
 
@@ -130,7 +135,7 @@ static void tokenize_blocks(token_job *job, size_t blocks)
 static int join_blocks(tandem_token_store *store, const token_job *job, size_t blocks)
 {
     for (size_t i = 0; i < job->count; i++) {
-        store->offsets[i + 1] = store->offsets[i] + job->lengths[i];
+        store->offsets[i + 1] = store->offsets[i] + job->kept[i];
     }
     store->ids = tandem_alloc(store->offsets[job->count], sizeof *store->ids);
     if (!store->ids) {
@@ -156,15 +161,16 @@ int tandem_token_store_build(tandem_token_store **out, const tandem_tokenizer *t
                .failed_block = SIZE_MAX};
     job.prompt_length = strlen(job.prompt);
     job.blocks = tandem_alloc(blocks, sizeof *job.blocks);
-    job.lengths = tandem_alloc(count, sizeof *job.lengths);
-    int rc = store && job.blocks && job.lengths ? TANDEM_OK : TANDEM_ERROR;
+    job.kept = tandem_alloc(count, sizeof *job.kept);
+    int rc = store && job.blocks && job.kept ? TANDEM_OK : TANDEM_ERROR;
     TANDEM_TRY_GOTO(rc, done, rc);
     store->count = count;
     store->limit = limit;
     store->vocab = tandem_tokenizer_vocab_size(tokenizer);
     tandem_hash_hex(tandem_tokenizer_hash(tokenizer), store->tokenizer);
     store->offsets = tandem_alloc(count + 1, sizeof *store->offsets);
-    TANDEM_TRY_GOTO(rc, done, store->offsets ? TANDEM_OK : TANDEM_ERROR);
+    store->totals = job.totals = tandem_alloc(count, sizeof *store->totals);
+    TANDEM_TRY_GOTO(rc, done, store->offsets && store->totals ? TANDEM_OK : TANDEM_ERROR);
     job.progress = tandem_progress_new("tokenizing", "texts", count);
     tokenize_blocks(&job, blocks);
     tandem_progress_free(job.progress);
@@ -178,7 +184,7 @@ done:
         free(job.blocks[block]);
     }
     free(job.blocks);
-    free(job.lengths);
+    free(job.kept);
     free(job.message);
     if (rc < 0) {
         tandem_token_store_free(store);
@@ -251,6 +257,7 @@ void tandem_token_store_free(tandem_token_store *store)
 {
     if (store) {
         free(store->offsets);
+        free(store->totals);
         free(store->ids);
         free(store);
     }
@@ -273,6 +280,5 @@ size_t tandem_token_store_limit(const tandem_token_store *store)
 
 tandem_bare tandem_token_store_get(const tandem_token_store *store, size_t index)
 {
-    uint64_t begin = store->offsets[index];
-    return (tandem_bare){store->ids + begin, (size_t)(store->offsets[index + 1] - begin)};
+    return (tandem_bare){store->ids + store->offsets[index], store->totals[index]};
 }

@@ -1,6 +1,5 @@
 /* token_store_file.c - token ids in HDF5. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "data/hdf5_util.h"
 #include "data/token_store_private.h"
@@ -12,8 +11,8 @@ static int write_attributes(const tandem_hdf5_file *file, const tandem_token_sto
 {
     char hex[TANDEM_HASH_HEX];
     tandem_hash_hex(key, hex);
-    TANDEM_TRY(tandem_hdf5_set_string(file, file->id, "key", hex));
-    TANDEM_TRY(tandem_hdf5_set_string(file, file->id, "tokenizer", store->tokenizer));
+    TANDEM_TRY(tandem_hdf5_set_hash(file, file->id, "key", hex));
+    TANDEM_TRY(tandem_hdf5_set_hash(file, file->id, "tokenizer", store->tokenizer));
     TANDEM_TRY(tandem_hdf5_set_int(file, file->id, "vocab", store->vocab));
     TANDEM_TRY(tandem_hdf5_set_int(file, file->id, "limit", store->limit));
     TANDEM_TRY(tandem_hdf5_set_int(file, file->id, "count", store->count));
@@ -24,7 +23,8 @@ static int write_file(const tandem_token_store *store, const char *path, tandem_
 {
     tandem_hdf5_file file;
     hsize_t total = store->offsets[store->count];
-    hsize_t offsets = (hsize_t)store->count + 1;
+    hsize_t count = store->count;
+    hsize_t offsets = count + 1;
     hid_t id_type = store->vocab <= 65536 ? H5T_STD_U16LE : H5T_STD_U32LE;
     TANDEM_TRY(tandem_hdf5_create(&file, path));
     int rc;
@@ -32,6 +32,8 @@ static int write_file(const tandem_token_store *store, const char *path, tandem_
                                                       store->ids, true, NULL));
     TANDEM_TRY_GOTO(rc, done, tandem_hdf5_array_write(&file, "offsets", 1, &offsets, H5T_STD_U64LE, H5T_NATIVE_UINT64,
                                                       store->offsets, true, NULL));
+    TANDEM_TRY_GOTO(rc, done, tandem_hdf5_array_write(&file, "totals", 1, &count, H5T_STD_U32LE, H5T_NATIVE_UINT32,
+                                                      store->totals, true, NULL));
     TANDEM_TRY_GOTO(rc, done, write_attributes(&file, store, key));
     rc = tandem_hdf5_flush_close(&file);
 done:
@@ -95,31 +97,37 @@ static int read_attributes(const tandem_hdf5_file *file, tandem_token_store *sto
     if (complete != 1) {
         return tandem_error("%s: not complete", file->path);
     }
-    char *tokenizer = NULL;
-    TANDEM_TRY(tandem_hdf5_get_string(file, file->id, "tokenizer", &tokenizer));
-    snprintf(store->tokenizer, sizeof store->tokenizer, "%s", tokenizer);
-    free(tokenizer);
+    TANDEM_TRY(tandem_hdf5_get_hash(file, file->id, "tokenizer", store->tokenizer));
     store->vocab = vocab;
     store->limit = limit;
     store->count = count;
     return TANDEM_OK;
 }
 
-static int check_contents(const tandem_token_store *store, const char *path, size_t offsets, size_t total)
+/* Each text's ids run from one offset to the next: all its tokens, or `limit` of them. */
+static int check_offsets(const tandem_token_store *store, const char *path, size_t offsets, size_t totals, size_t ids)
 {
-    if (offsets == 0 || offsets - 1 != store->count) {
-        return tandem_error("%s: /offsets: expected count + 1 entries for %zu texts, found %zu", path, store->count, offsets);
+    if (offsets == 0 || offsets - 1 != store->count || totals != store->count) {
+        return tandem_error("%s: expected %zu totals and one more offset, found %zu and %zu", path, store->count, totals, offsets);
     }
     for (size_t i = 0; i < store->count; i++) {
-        if (store->offsets[i] > store->offsets[i + 1]) {
-            return tandem_error("%s: /offsets: entry %zu is below the one before it", path, i + 1);
+        uint64_t total = store->totals[i];
+        uint64_t expected = store->limit > 0 && store->limit < total ? store->limit : total;
+        if (store->offsets[i] > store->offsets[i + 1] || store->offsets[i + 1] - store->offsets[i] != expected) {
+            return tandem_error("%s: /offsets: text %zu: expected %llu ids, found %llu to %llu", path, i, (unsigned long long)expected,
+                                (unsigned long long)store->offsets[i], (unsigned long long)store->offsets[i + 1]);
         }
     }
-    if (store->offsets[0] != 0 || store->offsets[store->count] != total) {
-        return tandem_error("%s: /offsets: expected to run from 0 to %zu, found %llu to %llu", path, total,
+    if (store->offsets[0] != 0 || store->offsets[store->count] != ids) {
+        return tandem_error("%s: /offsets: expected to run from 0 to %zu, found %llu to %llu", path, ids,
                             (unsigned long long)store->offsets[0], (unsigned long long)store->offsets[store->count]);
     }
-    for (size_t i = 0; i < total; i++) {
+    return TANDEM_OK;
+}
+
+static int check_ids(const tandem_token_store *store, const char *path, size_t ids)
+{
+    for (size_t i = 0; i < ids; i++) {
         if (store->ids[i] >= store->vocab) {
             return tandem_error("%s: /ids: entry %zu: expected an id below %zu, found %u", path, i, store->vocab, store->ids[i]);
         }
@@ -130,18 +138,22 @@ static int check_contents(const tandem_token_store *store, const char *path, siz
 static int read_file(tandem_token_store *store, const char *path, tandem_hash key)
 {
     tandem_hdf5_file file = TANDEM_HDF5_CLOSED;
-    void *offsets = NULL, *ids = NULL;
-    size_t offset_count = 0, total = 0;
+    void *offsets = NULL, *totals = NULL, *ids = NULL;
+    size_t offset_count = 0, total_count = 0, id_count = 0;
     TANDEM_TRY(tandem_hdf5_open(&file, path));
     int rc;
     TANDEM_TRY_GOTO(rc, done, read_attributes(&file, store, key));
     TANDEM_TRY_GOTO(rc, done, read_unsigned(&file, "offsets", H5T_NATIVE_UINT64, sizeof *store->offsets, &offsets, &offset_count));
-    TANDEM_TRY_GOTO(rc, done, read_unsigned(&file, "ids", H5T_NATIVE_UINT32, sizeof *store->ids, &ids, &total));
+    TANDEM_TRY_GOTO(rc, done, read_unsigned(&file, "totals", H5T_NATIVE_UINT32, sizeof *store->totals, &totals, &total_count));
+    TANDEM_TRY_GOTO(rc, done, read_unsigned(&file, "ids", H5T_NATIVE_UINT32, sizeof *store->ids, &ids, &id_count));
 done:
     store->offsets = offsets;
+    store->totals = totals;
     store->ids = ids;
     tandem_hdf5_close(&file);
-    return rc < 0 ? rc : check_contents(store, path, offset_count, total);
+    TANDEM_TRY(rc);
+    TANDEM_TRY(check_offsets(store, path, offset_count, total_count, id_count));
+    return check_ids(store, path, id_count);
 }
 
 int tandem_token_store_read(tandem_token_store **out, const char *path, tandem_hash key)

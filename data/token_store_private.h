@@ -10,10 +10,11 @@
 
 struct tandem_token_store {
     size_t count;      /* texts */
-    size_t limit;      /* tokens after which tokenizing stopped early; 0: none */
+    size_t limit;      /* ids kept of a text; 0: all */
     size_t vocab;      /* every id is below it */
     char tokenizer[TANDEM_HASH_HEX];
     uint64_t *offsets; /* [count + 1] */
+    uint32_t *totals;  /* [count] tokens of the whole text, kept or not */
     uint32_t *ids;     /* [offsets[count]] */
 };
 

@@ -349,7 +349,7 @@ static int add_token(tandem_token_scratch *scratch, uint32_t id, uint32_t start,
         scratch->starts[scratch->count] = start;
         scratch->ends[scratch->count] = end;
     }
-    scratch->count++; /* an added token never stops a text: the library counts it and goes on */
+    tandem_token_scratch_count(scratch, 1);
     return TANDEM_OK;
 }
 
@@ -360,9 +360,6 @@ static int tokenize_normal(const tandem_tokenizer *tokenizer, tandem_token_scrat
     tandem_added_match match;
     while (tandem_added_next(&tokenizer->normalized, scratch->normal, length, &cursor, covered, &match)) {
         TANDEM_TRY(tandem_bert_tokenize_normal(tokenizer, scratch, covered, match.start));
-        if (scratch->stopped) {
-            return TANDEM_OK;
-        }
         TANDEM_TRY(add_token(scratch, match.token->id, scratch->normal_origins[match.start],
                              scratch->normal_origins[match.end - 1] + 1));
         covered = match.end;
@@ -401,9 +398,6 @@ static int tokenize_raw(const tandem_tokenizer *tokenizer, tandem_token_scratch 
         /* Less than `covered` after a token that took the white space another begins with. */
         size_t before = match.start > covered ? match.start - covered : 0;
         TANDEM_TRY(tokenize_between(tokenizer, scratch, text + covered, before, position));
-        if (scratch->stopped) {
-            return TANDEM_OK;
-        }
         uint32_t start = scratch->offsets ? position_of(text, covered, position, match.start) : 0;
         position = scratch->offsets ? position_of(text, match.start, start, match.end) : 0;
         TANDEM_TRY(add_token(scratch, match.token->id, start, position));
@@ -421,8 +415,7 @@ int tandem_tokenizer_bare(const tandem_tokenizer *tokenizer, tandem_token_scratc
     TANDEM_TRY(adopt(scratch, tokenizer));
     scratch->limit = limit > 0 ? limit : SIZE_MAX;
     scratch->offsets = offsets;
-    scratch->stopped = false;
-    scratch->count = 0;
+    scratch->count = scratch->total = 0;
     scratch->word.length = scratch->word.chars = 0;
     scratch->mark_count = scratch->mark_origin_count = 0;
     scratch->mark_base = 0;
@@ -431,6 +424,7 @@ int tandem_tokenizer_bare(const tandem_tokenizer *tokenizer, tandem_token_scratc
     *out = (tandem_tokens){.ids = scratch->ids,
                            .starts = offsets ? scratch->starts : NULL,
                            .ends = offsets ? scratch->ends : NULL,
-                           .count = scratch->count};
+                           .count = scratch->count,
+                           .total = scratch->total};
     return TANDEM_OK;
 }

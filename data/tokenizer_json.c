@@ -1,6 +1,7 @@
 /* tokenizer_json.c - reading tokenizer.json. Each kind of part has a table of the types
  * that are known; any other is refused by its name. */
 #include <cjson/cJSON.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "data/tokenizer_parts.h"
@@ -13,6 +14,7 @@ typedef struct {
     int (*read)(tandem_tokenizer *tokenizer, const cJSON *part, const char *source);
 } part_type;
 
+/* `type` is NULL for a part that is null or missing, "" for one without a type. */
 static int refuse_type(const char *source, const char *key, const char *type, const part_type *known, size_t count)
 {
     tandem_buffer names = TANDEM_BUFFER_INIT;
@@ -24,8 +26,9 @@ static int refuse_type(const char *source, const char *key, const char *type, co
             return rc;
         }
     }
-    int rc = type ? tandem_error("%s: %s.type \"%s\" is not supported (known: %s)", source, key, type, names.data)
-                  : tandem_error("%s: %s null is not supported (known: %s)", source, key, names.data);
+    int rc = !type ? tandem_error("%s: %s null is not supported (known: %s)", source, key, names.data)
+             : *type ? tandem_error("%s: %s.type \"%s\" is not supported (known: %s)", source, key, type, names.data)
+                     : tandem_error("%s: %s.type is missing (known: %s)", source, key, names.data);
     tandem_buffer_free(&names);
     return rc;
 }
@@ -36,7 +39,8 @@ static int read_part(tandem_tokenizer *tokenizer, const cJSON *root, const char 
     const cJSON *part = tandem_json_member(root, key);
     const char *type = NULL;
     if (part && !cJSON_IsNull(part)) {
-        TANDEM_TRY(tandem_json_get_string(part, "type", source, &type));
+        type = "";
+        TANDEM_TRY(tandem_json_get_string_or(part, "type", source, &type));
     }
     for (size_t i = 0; i < count; i++) {
         bool same = type && known[i].type ? strcmp(type, known[i].type) == 0 : !type && !known[i].type;
@@ -93,8 +97,7 @@ static int read_wordpiece(tandem_tokenizer *tokenizer, const cJSON *part, const 
         return tandem_error("%s: model.vocab: expected an object of tokens and ids", source);
     }
     size_t count = (size_t)cJSON_GetArraySize(vocab);
-    tandem_arena *arena = tandem_arena_new();
-    tandem_vocab_entry *entries = arena ? tandem_arena_alloc(arena, count, sizeof *entries) : NULL;
+    tandem_vocab_entry *entries = tandem_alloc(count, sizeof *entries);
     int rc = entries ? TANDEM_OK : TANDEM_ERROR;
     size_t at = 0;
     for (const cJSON *item = vocab->child; item && rc == TANDEM_OK; item = item->next, at++) {
@@ -104,7 +107,7 @@ static int read_wordpiece(tandem_tokenizer *tokenizer, const cJSON *part, const 
     if (rc == TANDEM_OK) {
         rc = tandem_tokenizer_set_vocab(tokenizer, entries, count, &settings, source);
     }
-    tandem_arena_free(arena);
+    free(entries);
     return rc;
 }
 

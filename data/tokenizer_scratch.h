@@ -44,8 +44,8 @@ typedef struct {
 
 struct tandem_token_scratch {
     uint64_t serial; /* of the tokenizer that the word and the cache are made for */
-    size_t limit;    /* stop once `count` reaches it at the end of a word; SIZE_MAX: never */
-    bool offsets, stopped;
+    size_t limit;    /* tokens beyond it are counted, but not kept */
+    bool offsets;
     tandem_word word;
     size_t max_chars;     /* of a word, as the model has it */
     uint32_t *piece_ends; /* [max_chars] */
@@ -63,11 +63,19 @@ struct tandem_token_scratch {
     size_t normal_length, normal_capacity, normal_origin_capacity;
 
     uint32_t *ids, *starts, *ends;
-    size_t count, capacity, start_capacity, end_capacity;
+    size_t capacity, start_capacity, end_capacity;
+    size_t count; /* tokens kept */
+    size_t total; /* tokens of the text so far */
 };
 
 /* Makes room for `more` tokens. */
 int tandem_token_scratch_reserve(tandem_token_scratch *scratch, size_t more);
+/* Takes `more` tokens that were written after the last one, up to the limit. */
+static inline void tandem_token_scratch_count(tandem_token_scratch *scratch, size_t more)
+{
+    scratch->total += more;
+    scratch->count = scratch->count + more < scratch->limit ? scratch->count + more : scratch->limit;
+}
 
 /* ---- wordpiece.c: tokens of the word, which is then empty again -------------------- */
 int tandem_wordpiece_end_word(const tandem_wordpiece *model, tandem_token_scratch *scratch);

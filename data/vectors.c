@@ -53,7 +53,7 @@ static int write_attributes(const tandem_hdf5_file *file, hid_t array, const tan
     if (origin) {
         char hex[TANDEM_HASH_HEX];
         tandem_hash_hex(origin->key, hex);
-        TANDEM_TRY(tandem_hdf5_set_string(file, array, "key", hex));
+        TANDEM_TRY(tandem_hdf5_set_hash(file, array, "key", hex));
         TANDEM_TRY(tandem_hdf5_set_string(file, array, "weights", origin->weights));
         TANDEM_TRY(tandem_hdf5_set_string(file, array, "tokenizer", origin->tokenizer));
         TANDEM_TRY(tandem_hdf5_set_string(file, array, "prompt", origin->prompt));

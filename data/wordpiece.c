@@ -245,8 +245,7 @@ int tandem_wordpiece_end_word(const tandem_wordpiece *model, tandem_token_scratc
     } else if (scratch->offsets) {
         put_offsets(scratch, pieces);
     }
-    scratch->count += pieces;
-    scratch->stopped = scratch->count >= scratch->limit;
+    tandem_token_scratch_count(scratch, pieces);
     word->length = 0;
     word->chars = 0;
     return TANDEM_OK;

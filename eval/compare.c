@@ -33,6 +33,14 @@ static double quantile(const double *sorted, size_t count, double q)
     return sorted[below] + (at - (double)below) * (sorted[below + 1] - sorted[below]);
 }
 
+/* Uniform in [0, count) from the high half of a product: one number of 2^64 in `count` less or more
+ * likely does not matter here, and two divisions a draw would. */
+static size_t draw(tandem_random *random, size_t count)
+{
+    __extension__ typedef unsigned __int128 wide;
+    return (size_t)((wide)tandem_random_next(random) * count >> 64);
+}
+
 int tandem_bootstrap_mean(double *low, double *high, const double *values, size_t count, size_t resamples, uint64_t seed)
 {
     if (count == 0 || resamples == 0) {
@@ -46,7 +54,7 @@ int tandem_bootstrap_mean(double *low, double *high, const double *values, size_
     for (size_t r = 0; r < resamples; r++) {
         double sum = 0.0;
         for (size_t i = 0; i < count; i++) {
-            sum += values[tandem_random_below(&random, count)];
+            sum += values[draw(&random, count)];
         }
         means[r] = sum / (double)count;
     }
@@ -91,7 +99,6 @@ static double sampled_p(const double *values, size_t count, double observed, siz
         uint64_t signs = 0;
         for (size_t i = 0; i < count; i++) {
             signs = i % 64 == 0 ? tandem_random_next(&random) : signs >> 1;
-            /* a table would be no faster, and a branch here is wrong half the time */
             sum += values[i] * (1.0 - 2.0 * (double)(signs & 1));
         }
         hits += fabs(sum) >= observed;
@@ -121,12 +128,12 @@ static size_t take_differences(tandem_comparison *out, double *values, const dou
 }
 
 static int difference_interval(tandem_comparison *out, double *values, const double *a, const double *b, size_t count,
-                               size_t rounds, uint64_t seed)
+                               uint64_t seed)
 {
     for (size_t i = 0; i < count; i++) {
         values[i] = b[i] - a[i];
     }
-    return tandem_bootstrap_mean(&out->low, &out->high, values, count, rounds, seed);
+    return tandem_bootstrap_mean(&out->low, &out->high, values, count, TANDEM_BOOTSTRAP_RESAMPLES, seed);
 }
 
 int tandem_compare_paired(tandem_comparison *out, const double *a, const double *b, size_t count, size_t rounds,
@@ -140,7 +147,7 @@ int tandem_compare_paired(tandem_comparison *out, const double *a, const double 
     if (!values) {
         return TANDEM_ERROR;
     }
-    int rc = difference_interval(out, values, a, b, count, rounds, seed);
+    int rc = difference_interval(out, values, a, b, count, seed);
     if (rc >= 0) {
         size_t kept = take_differences(out, values, a, b, count);
         double sum = 0.0;

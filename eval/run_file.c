@@ -1,5 +1,6 @@
 /* run_file.c - TREC run files. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

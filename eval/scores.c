@@ -76,7 +76,7 @@ int tandem_scores_compute(tandem_scores *out, const tandem_qrels *qrels, const t
     size_t unjudged = count_unjudged(qrels, run);
     size_t common = tandem_run_count(run) - unjudged;
     if (common == 0) {
-        return tandem_error("none of the run's %zu queries is judged in the qrels (%zu queries)",
+        return tandem_error("none of the run's queries (%zu) is among those of the qrels (%zu)",
                             tandem_run_count(run), judged);
     }
     judge j = {0};

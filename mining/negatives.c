@@ -23,9 +23,10 @@ typedef struct {
     tandem_hits hits;
     tandem_strmap *by_text; /* text of a document -> first document with that text */
     uint32_t *first_alike;  /* [corpus] that document, for each */
+    uint32_t *same_query;   /* [split] the next query with the same text, round in a ring */
     /* [corpus] per first_alike: 1 + the last query for which the text is excluded. */
     size_t *excluded;
-    bool *positive;     /* [corpus] of the present query */
+    bool *positive;      /* [corpus] of the present query, or of one with the same text */
     uint32_t *survivors; /* [range] positions in the query's row of hits */
 } miner;
 
@@ -68,6 +69,27 @@ static int find_alike(miner *m)
         m->first_alike[d] = (uint32_t)first;
     }
     return TANDEM_OK;
+}
+
+/* Finds queries with the same text: what is relevant to one is so to all. */
+static int find_same_queries(miner *m)
+{
+    size_t count = m->split->count;
+    tandem_strmap *by_text = tandem_strmap_new(count);
+    m->same_query = tandem_alloc(count, sizeof *m->same_query);
+    int rc = by_text && m->same_query ? TANDEM_OK : TANDEM_ERROR;
+    for (size_t q = 0; q < count && rc >= 0; q++) {
+        const tandem_text *text = query_text(m, q);
+        size_t first;
+        m->same_query[q] = (uint32_t)q;
+        rc = tandem_strmap_add(by_text, text->text, text->length, q, &first);
+        if (rc == 0) {
+            m->same_query[q] = m->same_query[first];
+            m->same_query[first] = (uint32_t)q;
+        }
+    }
+    tandem_strmap_free(by_text);
+    return rc < 0 ? rc : TANDEM_OK;
 }
 
 static int search_vectors(miner *m, const uint32_t *tie_ranks)
@@ -117,8 +139,7 @@ static int add_passage(miner *m, bool positive, uint32_t document, float score)
     return tandem_groups_add(m->groups, positive, text->id, text->text, text->length, score);
 }
 
-/* Adds the positives to the group and excludes their texts; *lowest is the least of
- * their scores. */
+/* Adds the positives to the group; *lowest is the least of their scores. */
 static int add_positives(miner *m, size_t q, float *lowest)
 {
     const tandem_split_query *query = &m->split->queries[q];
@@ -129,11 +150,23 @@ static int add_positives(miner *m, size_t q, float *lowest)
         TANDEM_TRY(score_pair(&score, m, q, document));
         TANDEM_TRY(add_passage(m, true, document, score));
         TANDEM_TRY(tandem_score_list_add(&m->scores.positive, score));
-        m->excluded[m->first_alike[document]] = q + 1;
-        m->positive[document] = true;
         *lowest = fminf(*lowest, score);
     }
     return TANDEM_OK;
+}
+
+/* Marks the positives of `q` and of the queries with its text, or takes the marks away. */
+static void mark_positives(miner *m, size_t q, bool positive)
+{
+    size_t same = q;
+    do {
+        const tandem_split_query *query = &m->split->queries[same];
+        for (size_t i = 0; i < query->count; i++) {
+            m->positive[query->documents[i]] = positive;
+            m->excluded[m->first_alike[query->documents[i]]] = q + 1;
+        }
+        same = m->same_query[same];
+    } while (same != q);
 }
 
 static void exclude_query_text(miner *m, size_t q)
@@ -220,15 +253,13 @@ static int add_negatives(miner *m, size_t q, double lowest, size_t count)
 static int mine_query(miner *m, size_t q)
 {
     const tandem_text *text = query_text(m, q);
-    const tandem_split_query *query = &m->split->queries[q];
     float lowest;
     TANDEM_TRY(tandem_groups_begin(m->groups, text->id, text->text, text->length));
     TANDEM_TRY(add_positives(m, q, &lowest));
+    mark_positives(m, q, true);
     exclude_query_text(m, q);
     size_t count = filter(m, q, score_limit(m->options, (double)lowest));
-    for (size_t i = 0; i < query->count; i++) {
-        m->positive[query->documents[i]] = false;
-    }
+    mark_positives(m, q, false);
     return add_negatives(m, q, (double)lowest, count);
 }
 
@@ -240,6 +271,7 @@ static int mine(miner *m)
         return tandem_error("%s: no query of the split has a relevant document", m->dataset->path);
     }
     TANDEM_TRY(find_alike(m));
+    TANDEM_TRY(find_same_queries(m));
     TANDEM_TRY(retrieve(m));
     m->excluded = tandem_alloc(documents, sizeof *m->excluded);
     m->positive = tandem_alloc(documents, sizeof *m->positive);
@@ -274,6 +306,7 @@ int tandem_mine_negatives(tandem_groups **out, tandem_mining_statistics *statist
     tandem_hits_free(&m.hits);
     tandem_strmap_free(m.by_text);
     free(m.first_alike);
+    free(m.same_query);
     free(m.excluded);
     free(m.positive);
     free(m.survivors);

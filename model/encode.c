@@ -10,7 +10,7 @@
 
 /* Tokens a batch: enough that the matrix products run at full speed, few enough that the
  * activations of a layer (a few times tokens * intermediate floats) stay small. */
-#define TOKEN_BUDGET 4096
+#define TOKEN_BUDGET 8192
 
 int tandem_model_tokenize(tandem_token_store **out, const tandem_model *model, const tandem_text *texts, size_t count, tandem_side side)
 {

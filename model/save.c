@@ -1,5 +1,6 @@
 /* save.c - writing a model as a directory that the field's libraries load. */
 #include <cjson/cJSON.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,4 +1,5 @@
 /* weights.c - the arena of a model: where each weight lies, and how it gets there. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -258,7 +259,7 @@ static int list_unknown(const tandem_model *model, checkpoint *source)
         }
     }
     if (heads > 0) {
-        tandem_log_info("%s: ignored %zu weights of pretraining heads", source->path, heads);
+        tandem_log_info("%s: weights of pretraining heads ignored: %zu", source->path, heads);
     }
     return 0;
 }

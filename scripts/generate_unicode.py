@@ -81,10 +81,10 @@ def measure():
             assert small[1] == "\u0307", hex(c)
             flags.add("DOT")
         assert len(small) <= 2, hex(c)
-        # Between marks of class 240 and 1, only a code point of class 0 keeps them apart.
+        # After a mark of class 240 and before one of class 1, only class 0 leaves the first in place.
         full = nfd(char)
         combining = 0
-        if nfd("\u0345" + char + "\u0334")[0] == "\u0334":
+        if nfd("\u0345" + char + "\u0334")[0] != "\u0345":
             combining = unicodedata.combining(full[0])
             assert combining > 0 and all(unicodedata.combining(d) for d in full), hex(c)
         records[c] = (sum(1 << FLAGS.index(f) for f in flags), combining, ord(small[0]) - c)

@@ -81,6 +81,8 @@ static const state_field reals[] = {FIELD(best_metric), FIELD(seconds), FIELD(lo
 
 static void write_state_fields(cJSON *json, const tandem_train_state *state)
 {
+    char number[32];
+
     for (size_t i = 0; i < sizeof counters / sizeof *counters; i++) {
         uint64_t value;
 
@@ -92,7 +94,8 @@ static void write_state_fields(cJSON *json, const tandem_train_state *state)
 
         memcpy(&value, (const char *)state + reals[i].offset, sizeof value);
         if (isfinite(value)) { /* JSON has no other numbers; an absent one is NaN */
-            cJSON_AddNumberToObject(json, reals[i].key, value);
+            snprintf(number, sizeof number, "%.17g", value); /* cJSON itself rounds the last digits away */
+            cJSON_AddRawToObject(json, reals[i].key, number);
         }
     }
 }

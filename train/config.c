@@ -32,7 +32,7 @@ static const char *const samplings[] = {"top", "random", NULL};
     DOUBLE("warmup_ratio", warmup_ratio, 0, 1, "0.1", "share of the steps in which the rate rises from 0; then it falls to 0"), \
     DOUBLE("weight_decay", weight_decay, 0, 1, "0", "decoupled decay of weights (not of biases and LayerNorm)"), \
     DOUBLE("max_grad_norm", max_grad_norm, 0, 1e9, "1", "largest norm of the gradient; longer ones are scaled down; 0: off"), \
-    INT("seed", seed, 0, 9007199254740991.0, "13", "of order, dropout and new heads"), \
+    INT("seed", seed, 0, 4294967295.0, "13", "of order, dropout and new heads"), \
     CHOICE("dtype", dtype, dtypes, "auto", "precision of the arithmetic; auto is fp32 on a CPU"), \
     INT("threads", threads, 0, 4096, "0", "threads; 0: as the command line says, or one a physical core")
 

@@ -46,7 +46,7 @@ typedef struct {
 typedef struct {
     size_t queries, pairs;
     size_t candidates;          /* in the rank range */
-    size_t removed_positive;    /* known positives of the query */
+    size_t removed_positive;    /* known positives of the query, or of another with its text */
     size_t removed_identical;   /* same text as a positive, the query or a better-ranked candidate */
     size_t removed_margin;
     size_t mined;               /* negatives given out */

@@ -1,4 +1,4 @@
-/* tokenizer.h - text to token ids, exactly as Hugging Face tokenizers 0.23 does.
+/* tokenizer.h - text to token ids, exactly as Hugging Face tokenizers 0.23.3 does.
  *
  * A tokenizer is read from tokenizer.json (or a directory that holds one, or BERT's
  * vocab.txt), is immutable, and may be shared by threads; what changes lives in a
@@ -56,32 +56,33 @@ typedef struct {
     const uint32_t *ids;
     const uint32_t *starts; /* offset of each token in the text, in code points, or NULL */
     const uint32_t *ends;   /* one past its last code point, or NULL */
-    size_t count;
+    size_t count;           /* tokens given: those of the text, but at most the limit */
+    size_t total;           /* tokens of the whole text */
 } tandem_tokens;
 
-/* Token ids of `length` bytes of text, no special tokens added; fewer than 2^32 - 1.
- * Invalid UTF-8 is read as Rust's lossy conversion reads it (U+FFFD).
+/* Token ids of `length` bytes of text (fewer than 2^32 - 1), no special tokens added.
+ * `limit` > 0 gives only the first `limit` of them; 0: all. Invalid UTF-8 is read as
+ * Rust's lossy conversion reads it (U+FFFD).
  *
- * `limit` > 0 stops early, after the word with which `limit` tokens are reached
- * (tokenizers 0.23, PR 1990; an added token such as [MASK] counts but never stops), so the
- * result may be longer than `limit`. 0: no limit. Hugging Face compares with the whole
- * max_length, special tokens included, for single texts and for both sides of a pair: one
- * call with limit = max_length serves tandem_tokenizer_assemble with that max_length in
- * every role. Keep all that it returns: the counts, not cut to the limit, enter the
- * truncation of a pair. A single text may also be assembled to any smaller max_length. */
+ * One call with limit L serves every max_length up to L, for single texts and for both
+ * sides of pairs. How a pair is cut depends on which side is longer before any cut: where
+ * both may exceed L, keep `total` with the ids, as the count of a tandem_bare. (Versions 0.23.1 and 0.23.2 of Hugging
+ * Face tokenizers stopped reading a side near max_length and so cut some pairs of two long
+ * texts one token apart from all others; 0.23.3 and 0.22 are what is matched here.) */
 int tandem_tokenizer_bare(const tandem_tokenizer *tokenizer, tandem_token_scratch *scratch,
                           const char *text, size_t length, size_t limit, bool offsets,
                           tandem_tokens *out);
 
-/* One bare sequence for tandem_tokenizer_assemble. */
+/* One bare sequence for tandem_tokenizer_assemble, which reads no more of `ids` than the
+ * plan keeps: of a sequence of `count` tokens, the first max_length ids suffice. */
 typedef struct {
     const uint32_t *ids;
     size_t count;
 } tandem_bare;
 
-/* How many ids of each side remain and how many the whole has. Truncation is
- * longest_first on the right (HF utils/truncation.rs). `second` NULL: a single text.
- * `max_length` 0: no truncation; otherwise at least the number of special tokens. */
+/* How many ids of each side remain and how many the whole has. Truncation is longest_first on the right (HF
+ * utils/truncation.rs). `second` NULL: a single text. `max_length` 0: no truncation;
+ * otherwise at least the number of special tokens. */
 typedef struct {
     size_t first, second; /* ids kept of each side */
     size_t total;         /* with special tokens */

@@ -22,8 +22,13 @@ const tandem_kernels &kernels() {
     return *tandem_kernels_best();
 }
 
+/* Threads for work on so many floats: waking them costs more than a few pages do. */
+int threads_for(int64_t count) {
+    return count < 32768 ? 1 : static_cast<int>(tandem_machine_threads());
+}
+
 tandem_extent extent_of(int64_t rows, int64_t width) {
-    return {static_cast<size_t>(rows), static_cast<size_t>(width), static_cast<int>(tandem_machine_threads())};
+    return {static_cast<size_t>(rows), static_cast<size_t>(width), threads_for(rows * width)};
 }
 
 tandem_extent extent_of(const at::Tensor &matrix) {
@@ -182,7 +187,7 @@ void with_attention(const Packed &packed, int64_t heads, int64_t hidden, tandem_
         static_cast<size_t>(hidden / heads),
         packed.offsets.data(),
         mask,
-        static_cast<int>(tandem_machine_threads()),
+        threads_for(packed.total * hidden),
         nullptr,
     };
     at::Tensor workspace = floats({static_cast<int64_t>(tandem_attention_workspace(&description))});
@@ -343,6 +348,11 @@ at::Tensor dropout(const at::Tensor &x, tandem_mask mask) {
 
 namespace {
 
+/* One row a sequence; the work is that on their tokens. */
+tandem_extent extent_of_segments(const Packed &packed, int64_t width) {
+    return {static_cast<size_t>(packed.count), static_cast<size_t>(width), threads_for(packed.total * width)};
+}
+
 struct SegmentStep : Step {
     PackedPtr packed;
     std::vector<double> scale;
@@ -350,7 +360,7 @@ struct SegmentStep : Step {
 
     variable_list backward(const at::Tensor &d_out, bool) override {
         at::Tensor d_x = floats({packed->total, d_out.size(1)});
-        kernels().segment_spread(extent_of(d_out), read(d_out), packed->offsets.data(), scale.data(), ramp, write(d_x));
+        kernels().segment_spread(extent_of_segments(*packed, d_out.size(1)), read(d_out), packed->offsets.data(), scale.data(), ramp, write(d_x));
         return {d_x};
     }
     void forget() override {
@@ -362,7 +372,7 @@ struct SegmentStep : Step {
 
 at::Tensor segment_sum(const at::Tensor &x, const PackedPtr &packed, std::vector<double> scale, bool ramp) {
     at::Tensor out = floats({packed->count, x.size(1)});
-    kernels().segment_sum(extent_of(out), read(x), packed->offsets.data(), scale.data(), ramp, write(out));
+    kernels().segment_sum(extent_of_segments(*packed, x.size(1)), read(x), packed->offsets.data(), scale.data(), ramp, write(out));
     if (!recorded({x})) {
         return out;
     }

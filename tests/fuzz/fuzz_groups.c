@@ -17,14 +17,24 @@ const tandem_fuzz_seed tandem_fuzz_seeds[] = {
     {NULL, 0},
 };
 
-static int memory_file(char path[64])
+static char copy[] = "/tmp/tandem-fuzz-XXXXXX"; /* groups are written by rename: not into memory */
+
+static void remove_copy(void)
 {
-    int file = memfd_create("groups", 0);
-    if (file < 0) {
-        abort();
+    unlink(copy);
+}
+
+static void make_copy(void)
+{
+    static bool made = false;
+    if (!made) {
+        int file = mkstemp(copy);
+        if (file < 0 || atexit(remove_copy) != 0) {
+            abort();
+        }
+        close(file);
+        made = true;
     }
-    snprintf(path, 64, "/proc/self/fd/%d", file);
-    return file;
 }
 
 static void same_passages(const tandem_passage *a, const tandem_passage *b, size_t count)
@@ -64,13 +74,11 @@ static void check_groups(const char *path)
     if (tandem_groups_read(&groups, path) < 0) {
         return;
     }
-    char copy[64];
-    int file = memory_file(copy);
+    make_copy();
     if (tandem_groups_write(groups, copy) < 0 || tandem_groups_read(&again, copy) < 0) {
         abort();
     }
     same(groups, again);
-    close(file);
     tandem_groups_free(again);
     tandem_groups_free(groups);
 }
@@ -98,10 +106,11 @@ static void check_texts(const char *path)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char path[64];
-    int file = memory_file(path);
-    if (write(file, data, size) != (ssize_t)size) {
+    int file = memfd_create("groups", 0);
+    if (file < 0 || write(file, data, size) != (ssize_t)size) {
         abort();
     }
+    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
     check_groups(path);
     check_texts(path);
     close(file);

@@ -1,4 +1,4 @@
-/* fuzz_run.c - any bytes as a run file: an error or a run that survives writing and reading. */
+/* fuzz_run.c - any bytes as a run file: an error, or queries and results in order. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,10 +6,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "tandem/memory.h"
+#include "fuzz.h"
 #include "tandem/run.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+const tandem_fuzz_seed tandem_fuzz_seeds[] = {
+    TANDEM_FUZZ_SEED("q1 Q0 d1 1 2.5 r\nq1 Q0 d2 2 -1e-3 r\r\nq0 Q0 d1 1 inf r more\n"),
+    TANDEM_FUZZ_SEED("# comment\n\n q2\tQ0  d#1 127 7 name\nq1 Q0 a 1 7 r\nq2 Q0 a 2 7 last"),
+    {NULL, 0},
+};
 
 static int read_bytes(tandem_run **out, const uint8_t *data, size_t size)
 {
@@ -24,7 +28,6 @@ static int read_bytes(tandem_run **out, const uint8_t *data, size_t size)
     return rc;
 }
 
-/* Every id came through a column and every score through text, so the whole run must fit a file. */
 static void check_rankings(const tandem_run *run)
 {
     for (size_t i = 0; i < tandem_run_count(run); i++) {

@@ -77,7 +77,8 @@ static void test_words(void **state)
     expect_words("O'Neil's U.S. e.g.", false, "o'neil's|u.s|e.g|");
     expect_words("3.14 1,000 3.x 1,a it's,a", false, "3.14|1,000|3|x|1|a|it's|a|");
     expect_words("snake_case _x_", false, "snake_case|x|");
-    expect_words("Stra\u00DFe \u00C9COLE \u0394\u03B9 \u041C\u0418\u0420", false, "stra\u00DFe|\u00E9cole|\u03B4\u03B9|\u043C\u0438\u0440|");
+    expect_words("Stra\u00DFe \u00C9COLE \u0394\u03B9 \u041C\u0418\u0420", false,
+                 "stra\u00DFe|\u00E9cole|\u03B4\u03B9|\u043C\u0438\u0440|");
     expect_words("\u0141\u00D3D\u0179 \u017B", false, "\u0142\u00F3d\u017A|\u017C|");
     expect_words("a\u2014b \u201Cc\u201D x\u00A0y", false, "a|b|c|x|y|");
     expect_words("\u4E2D\u6587ab\u3002\u304B", false, "\u4E2D|\u6587|ab|\u304B|");
@@ -131,7 +132,10 @@ static void test_by_hand(void **state)
 {
     (void)state;
     const tandem_text documents[] = {
-        text_of("a", "The cat sat on the mat."), text_of("b", "cats and cats"), text_of("c", "Dogs"), text_of("d", "the"),
+        text_of("a", "The cat sat on the mat."),
+        text_of("b", "cats and cats"),
+        text_of("c", "Dogs"),
+        text_of("d", "the"),
     };
     tandem_bm25 *index = index_of(documents, 4);
     const tandem_text queries[] = {text_of("1", "cat"), text_of("2", "dog's cat, cat"), text_of("3", "zebra the")};
@@ -219,8 +223,12 @@ static void test_edges(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stems),   cmocka_unit_test(test_words), cmocka_unit_test(test_terms),
-        cmocka_unit_test(test_long_word), cmocka_unit_test(test_by_hand), cmocka_unit_test(test_ties),
+        cmocka_unit_test(test_stems),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_terms),
+        cmocka_unit_test(test_long_word),
+        cmocka_unit_test(test_by_hand),
+        cmocka_unit_test(test_ties),
         cmocka_unit_test(test_edges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

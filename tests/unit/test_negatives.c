@@ -21,7 +21,7 @@ enum { MOST = 64, DEEP = 50 };
 
 typedef struct {
     tandem_text documents[MOST], queries[MOST];
-    char names[2 * MOST][8];
+    char names[2 * MOST][24];
     tandem_dataset dataset;
     tandem_split_query split_queries[MOST];
     tandem_split split;
@@ -73,7 +73,8 @@ static tandem_mining_options options_of(size_t low, size_t high, size_t negative
     return options;
 }
 
-static int mine(tandem_groups **groups, tandem_mining_statistics *statistics, const world *w, tandem_mining_options options)
+static int mine(tandem_groups **groups, tandem_mining_statistics *statistics, const world *w,
+                tandem_mining_options options)
 {
     const tandem_mining_source source = {w->ones, w->scores, 1, NULL};
     return tandem_mine_negatives(groups, statistics, &w->dataset, &w->split, &source, &options);
@@ -138,6 +139,27 @@ static void test_positives_are_per_query(void **state)
     assert_string_equal(groups->items[1].positives[0].id, "d1");
     assert_true(groups->items[1].positives[0].score == descending[1]);
     assert_true(groups->items[1].negatives[1].score == descending[2]);
+    tandem_groups_free(groups);
+}
+
+/* But that of a query with the same text is (sentence-transformers 2818). */
+static void test_repeated_query(void **state)
+{
+    (void)state;
+    world w;
+    const uint32_t first[] = {0}, second[] = {1}, third[] = {2};
+    tandem_groups *groups;
+    tandem_mining_statistics statistics;
+    make_world(&w, descending, 4, 3);
+    judge(&w, 0, first, 1);
+    judge(&w, 1, second, 1);
+    judge(&w, 2, third, 1);
+    w.queries[2] = text_of("q2", w.queries[0].text);
+    assert_int_equal(mine(&groups, &statistics, &w, options_of(0, 4, 3)), 0);
+    expect_negatives(groups, 0, "d1 d3");
+    expect_negatives(groups, 1, "d0 d2 d3");
+    expect_negatives(groups, 2, "d1 d3");
+    assert_int_equal(groups->items[0].positive_count, 1);
     tandem_groups_free(groups);
 }
 
@@ -439,14 +461,23 @@ static void test_bad_options(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_positives_excluded), cmocka_unit_test(test_positives_are_per_query),
-        cmocka_unit_test(test_identical_texts),        cmocka_unit_test(test_raw_ranks),
-        cmocka_unit_test(test_range_beyond_corpus),    cmocka_unit_test(test_ties),
-        cmocka_unit_test(test_absolute_margin),        cmocka_unit_test(test_margin_of_many_positives),
-        cmocka_unit_test(test_margin_below_zero),      cmocka_unit_test(test_both_margins),
-        cmocka_unit_test(test_random_sampling),        cmocka_unit_test(test_random_is_uniform),
-        cmocka_unit_test(test_bm25_source),            cmocka_unit_test(test_statistics),
-        cmocka_unit_test(test_nothing_left),           cmocka_unit_test(test_bad_options),
+        cmocka_unit_test(test_all_positives_excluded),
+        cmocka_unit_test(test_positives_are_per_query),
+        cmocka_unit_test(test_repeated_query),
+        cmocka_unit_test(test_identical_texts),
+        cmocka_unit_test(test_raw_ranks),
+        cmocka_unit_test(test_range_beyond_corpus),
+        cmocka_unit_test(test_ties),
+        cmocka_unit_test(test_absolute_margin),
+        cmocka_unit_test(test_margin_of_many_positives),
+        cmocka_unit_test(test_margin_below_zero),
+        cmocka_unit_test(test_both_margins),
+        cmocka_unit_test(test_random_sampling),
+        cmocka_unit_test(test_random_is_uniform),
+        cmocka_unit_test(test_bm25_source),
+        cmocka_unit_test(test_statistics),
+        cmocka_unit_test(test_nothing_left),
+        cmocka_unit_test(test_bad_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

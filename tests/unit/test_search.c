@@ -267,9 +267,14 @@ static void test_tie_ranks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ties),       cmocka_unit_test(test_embeddings),        cmocka_unit_test(test_cancellation),
-        cmocka_unit_test(test_duplicates), cmocka_unit_test(test_batch_independent), cmocka_unit_test(test_small),
-        cmocka_unit_test(test_bad_vectors), cmocka_unit_test(test_tie_ranks),
+        cmocka_unit_test(test_ties),
+        cmocka_unit_test(test_embeddings),
+        cmocka_unit_test(test_cancellation),
+        cmocka_unit_test(test_duplicates),
+        cmocka_unit_test(test_batch_independent),
+        cmocka_unit_test(test_small),
+        cmocka_unit_test(test_bad_vectors),
+        cmocka_unit_test(test_tie_ranks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

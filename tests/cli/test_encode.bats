@@ -1,0 +1,165 @@
+#!/usr/bin/env bats
+# tandem encode: vectors of texts, and what it says about model directories that it cannot use.
+
+setup_file() {
+    cd "$BATS_FILE_TMPDIR"
+    [ -x "$TANDEM_PYTHON" ] || export TANDEM_PYTHON=python3
+    "$TANDEM_PYTHON" "$BATS_TEST_DIRNAME/make_tiny.py" tiny
+}
+
+setup() {
+    cd "$BATS_TEST_TMPDIR"
+    export TANDEM_CACHE="$BATS_TEST_TMPDIR/cache"
+    tiny="$BATS_FILE_TMPDIR/tiny"
+    cat > texts.jsonl <<'END'
+{"_id": "a", "text": "t1w1 t1w2 t1w3"}
+{"_id": "b", "text": "t2w1"}
+{"_id": "c", "title": "t1w1", "text": "t1w2 t1w3"}
+END
+}
+
+# A copy of the tiny model to damage.
+copy_model() {
+    cp -r "$tiny/model" model
+}
+
+# refuses TEXT: encoding with ./model fails with exit 1 and the text on stderr, and leaves no output.
+refuses() {
+    run "$TANDEM" encode --model model --input texts.jsonl -o out.npy
+    [ "$status" -eq 1 ]
+    [[ "$output" == "tandem: "*"$1"* ]] || { echo "$output"; false; }
+    [ ! -e out.npy ]
+}
+
+shape() {
+    "$TANDEM_PYTHON" -c 'import re, sys; print(re.search(rb"\((\d+), (\d+)\)", open(sys.argv[1], "rb").read()).group(0).decode())' "$1"
+}
+
+# distance FILE ROW FILE ROW: "same" or "other". Vectors of one text from two batches differ by
+# the rounding of numbers near 1.
+distance() {
+    "$TANDEM_PYTHON" - "$@" <<'END'
+import struct, sys
+
+def row(path, index):
+    data = open(path, "rb").read()
+    begin = 10 + struct.unpack("<H", data[8:10])[0] + int(index) * 128
+    return struct.unpack("<32f", data[begin:begin + 128])
+
+pairs = zip(row(*sys.argv[1:3]), row(*sys.argv[3:5]))
+print("same" if max(abs(a - b) for a, b in pairs) < 1e-5 else "other")
+END
+}
+
+@test "rows are in input order, titles before texts, and nothing goes to stdout" {
+    "$TANDEM" encode --model "$tiny/model" --input texts.jsonl -o out.npy > stdout
+    [ ! -s stdout ]
+    [ "$(shape out.npy)" = "(3, 32)" ]
+    [ "$(distance out.npy 0 out.npy 2)" = same ] # the same words
+    [ "$(distance out.npy 0 out.npy 1)" = other ]
+}
+
+@test "a second run gives the same bytes, from the cache or not" {
+    "$TANDEM" encode -q --model "$tiny/model" --input texts.jsonl -o first.npy
+    "$TANDEM" encode -q --model "$tiny/model" --input texts.jsonl -o second.npy
+    TANDEM_CACHE=off "$TANDEM" encode -q --model "$tiny/model" --input texts.jsonl -o third.npy
+    cmp first.npy second.npy
+    cmp first.npy third.npy
+    ls cache/embeddings/*.h5
+}
+
+@test "of a dataset, the side chooses the file" {
+    "$TANDEM" encode -q --model "$tiny/model" --input "$tiny/data" -o corpus.npy
+    "$TANDEM" encode -q --model "$tiny/model" --input "$tiny/data" --side query -o queries.h5
+    [ "$(shape corpus.npy)" = "($(wc -l < "$tiny/data/corpus.jsonl"), 32)" ]
+    [ "$(head -c 4 queries.h5 | tail -c 3)" = HDF ]
+}
+
+@test "the limit changes the vectors of long texts alone" {
+    "$TANDEM" encode -q --model "$tiny/model" --input texts.jsonl -o all.npy
+    "$TANDEM" encode -q --model "$tiny/model" --input texts.jsonl --max-length 4 -o short.npy
+    [ "$(distance all.npy 0 short.npy 0)" = other ]
+    [ "$(distance all.npy 1 short.npy 1)" = same ]
+}
+
+@test "wrong usage is exit 2" {
+    run "$TANDEM" encode --model "$tiny/model" --input texts.jsonl -o out.txt
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"out.txt: the name must end in .h5 or .npy"* ]]
+    run "$TANDEM" encode --input texts.jsonl -o out.npy
+    [ "$status" -eq 2 ]
+    run "$TANDEM" encode --model "$tiny/model" --input texts.jsonl --side passage -o out.npy
+    [ "$status" -eq 2 ]
+    run "$TANDEM" encode --model "$tiny/model" --input texts.jsonl --max-length 2 -o out.npy
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"max_length 2 leaves no room"* ]]
+}
+
+@test "bad input is named by line" {
+    echo '{"_id": "d"}' >> texts.jsonl
+    run "$TANDEM" encode --model "$tiny/model" --input texts.jsonl -o out.npy
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"texts.jsonl:4:"* ]]
+    run "$TANDEM" encode --model "$tiny/model" --input nowhere.jsonl -o out.npy
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"nowhere.jsonl"* ]]
+    [ ! -e out.npy ]
+}
+
+@test "truncated and lying weights are refused" {
+    copy_model
+    head -c 20000 "$tiny/model/model.safetensors" > model/model.safetensors
+    refuses "model.safetensors: tensor"
+    head -c 1000 "$tiny/model/model.safetensors" > model/model.safetensors
+    refuses "truncated: the header claims"
+    printf '\377\377\377\377\377\377\377\177{}' > model/model.safetensors
+    refuses "not a safetensors file"
+    sed 's/"shape": \[32\]/"shape": [64]/' "$tiny/model/model.safetensors" > model/model.safetensors
+    refuses "its shape needs 256 bytes, data_offsets give 128"
+    : > model/model.safetensors
+    refuses "has at least 8"
+}
+
+@test "a pickle is refused with the command that converts it" {
+    copy_model
+    rm model/model.safetensors
+    printf 'PK\3\4\0\0\10\10\0\0archive/data.pkl' > model/pytorch_model.bin
+    refuses "torch.load(sys.argv[1], map_location='cpu', weights_only=True)"
+    [[ "$output" == *"save_file"* ]]
+    rm model/pytorch_model.bin
+    refuses "model/model.safetensors: no such file"
+}
+
+@test "the command that converts a pickle does" {
+    "$TANDEM_PYTHON" -c 'import torch, safetensors' || skip "no torch"
+    copy_model
+    rm model/model.safetensors
+    "$TANDEM_PYTHON" -c 'import sys, torch, safetensors.torch as s; torch.save(s.load_file(sys.argv[1]), sys.argv[2])' \
+        "$tiny/model/model.safetensors" model/pytorch_model.bin
+    refuses "convert it with: python -c "
+    command=${output#*convert it with: }
+    command=${command/#python/\"$TANDEM_PYTHON\"}
+    (cd model && eval "${command/model\/pytorch_model.bin/pytorch_model.bin}")
+    "$TANDEM" encode -q --model model --input texts.jsonl -o converted.npy
+    "$TANDEM" encode -q --model "$tiny/model" --input texts.jsonl -o out.npy
+    cmp converted.npy out.npy
+}
+
+@test "an unknown family is refused by name, with those that are known" {
+    copy_model
+    sed -i 's/"model_type": "bert"/"model_type": "deberta-v2"/' model/config.json
+    refuses 'model_type "deberta-v2" is not supported (known: bert'
+}
+
+@test "missing and unknown weights are listed" {
+    copy_model
+    sed 's/encoder.layer.1.output.dense.bias/encoder.layer.1.output.dense.beta/' "$tiny/model/model.safetensors" > model/model.safetensors
+    refuses "missing encoder.layer.1.output.dense.bias, unknown encoder.layer.1.output.dense.beta"
+}
+
+@test "a module that is not supported is refused by name" {
+    copy_model
+    echo '[{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+           {"idx": 1, "name": "1", "path": "1_CNN", "type": "sentence_transformers.models.CNN"}]' > model/modules.json
+    refuses '"CNN", is not supported'
+}

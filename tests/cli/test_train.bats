@@ -1,0 +1,256 @@
+#!/usr/bin/env bats
+# tandem train: what it writes, what it refuses, and runs that are interrupted.
+
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+    "${TANDEM_PYTHON:-python3}" "$BATS_TEST_DIRNAME/make_tiny.py" "$BATS_FILE_TMPDIR/tiny"
+    cd "$BATS_FILE_TMPDIR/tiny"
+    export TANDEM_CACHE="$BATS_FILE_TMPDIR/cache"
+    cat > bi.json <<'END'
+{ "model": "tiny/model", "data": { "dataset": "tiny/data", "negatives": 2 }, "max_length": 32, "batch_size": 8,
+  "epochs": 6, "learning_rate": 1e-3, "weight_decay": 0.01, "threads": 1,
+  "dev": { "dataset": "tiny/data", "every_steps": 20 },
+  "mining": { "refresh_epochs": 2, "relative_margin": -1, "sampling": "random" } }
+END
+    cat > cross.json <<'END'
+{ "model": "tiny/model", "data": { "groups": "groups.jsonl", "negatives": 3 }, "max_length": 48, "batch_size": 8,
+  "epochs": 2, "learning_rate": 1e-3, "threads": 1, "loss": { "name": "softmax", "offset_scale": 1 },
+  "dev": { "dataset": "tiny/data", "run": "dev.trec", "every_steps": 30 } }
+END
+}
+
+setup() {
+    cd "$BATS_TEST_TMPDIR"
+    ln -s "$BATS_FILE_TMPDIR/tiny" tiny
+    cp tiny/bi.json tiny/cross.json .
+    export TANDEM_CACHE="$BATS_FILE_TMPDIR/cache"
+}
+
+# The data of cross.json: BM25's candidates, and negatives that tandem mine took from it.
+mine_groups() {
+    "$TANDEM" -q mine --model bm25 --dataset tiny/data --relative-margin off -o groups.jsonl
+    "$TANDEM" -q search --model bm25 --dataset tiny/data --split dev -k 60 -o dev.trec
+}
+
+# metrics.jsonl without what the clock says.
+figures() {
+    sed 's/, "seconds": [0-9.]*//' "$1/metrics.jsonl"
+}
+
+# The step of the last line that metrics.jsonl has, 0 before the first.
+last_step() {
+    { grep -o '"step": [0-9]*' "$1" 2> /dev/null || echo "0 0"; } | tail -n 1 | awk '{ print $2 }'
+}
+
+# interrupted KIND CONFIG OUT STEP...: trains, is stopped by SIGTERM once metrics.jsonl has each of the steps (the
+# signal falls anywhere into what is done then), and resumes until it is done.
+interrupted() {
+    local kind=$1 config=$2 out=$3 stops=0 status step pid
+    shift 3
+    for step in "$@"; do
+        "$TANDEM" train "$kind" "$config" -o "$out" --resume > stdout 2> stderr &
+        pid=$!
+        while [ "$(last_step "$out.checkpoint/metrics.jsonl")" -lt "$step" ] && kill -0 "$pid" 2> /dev/null; do
+            sleep 0.01
+        done
+        kill -TERM "$pid" 2> /dev/null || true
+        status=0
+        wait "$pid" || status=$?
+        if [ "$status" -ne 130 ]; then
+            cat stderr
+            [ "$status" -eq 0 ]
+            break
+        fi
+        grep -q "interrupted at step" stderr
+        [ ! -e "$out" ]
+        stops=$((stops + 1))
+    done
+    [ "$status" -eq 0 ] || "$TANDEM" train "$kind" "$config" -o "$out" --resume > stdout 2> stderr
+    echo "stopped $stops times"
+    [ "$stops" -ge 1 ]
+}
+
+@test "train bi writes a model directory, its figures and its settings" {
+    run -0 --separate-stderr "$TANDEM" train bi bi.json -o out --set epochs=3
+    [[ "$output" == "out: 135 steps in "*"best ndcg@10 0."* ]]
+    [[ "$stderr" == *'"learning_rate":'*"0.001"* ]]
+    [ ! -e out.checkpoint ]
+    for file in model.safetensors config.json modules.json 1_Pooling/config.json tokenizer.json config.used.json; do
+        [ -s "out/$file" ]
+    done
+    [ "$(grep -c '"event": "step"' out/metrics.jsonl)" -eq 135 ]
+    [ "$(grep -c '"event": "dev"' out/metrics.jsonl)" -eq 7 ]
+    [ "$(grep -c '"event": "mining"' out/metrics.jsonl)" -eq 2 ]
+    "$TANDEM" -q encode --model out --input tiny/data -o vectors.npy
+}
+
+@test "training helps, and the best weights are those that are kept" {
+    run -0 "$TANDEM" -q train bi bi.json -o out --json
+    best=$(sed 's/.*"best_metric":\([0-9.]*\).*/\1/' <<< "$output")
+    "$TANDEM" -q search --model tiny/model --dataset tiny/data --split dev -k 10 -o before.trec
+    "$TANDEM" -q search --model out --dataset tiny/data --split dev -k 10 -o after.trec
+    "$TANDEM" -q eval tiny/data/qrels/dev.tsv before.trec after.trec -m ndcg@10 > scores
+    cat scores
+    awk -v best="$best" '/before/ { before = $3 } /after/ { after = $3 }
+        END { exit !(after > before + 0.05 && after - best < 0.0001 && best - after < 0.0001) }' scores
+}
+
+@test "the settings that were used give the same model again, byte for byte" {
+    "$TANDEM" -q train bi bi.json -o one --set epochs=2
+    "$TANDEM" -q train bi one/config.used.json -o two
+    cmp one/model.safetensors two/model.safetensors
+    "$TANDEM" -q train bi one/config.used.json --set seed=14 -o three
+    run ! cmp -s one/model.safetensors three/model.safetensors
+}
+
+@test "train bi: stopped at any moment and resumed, it writes the same bytes" {
+    "$TANDEM" -q train bi bi.json -o whole
+    interrupted bi bi.json parts 1 19 45 80 131 200 255
+    cmp whole/model.safetensors parts/model.safetensors
+    diff <(figures whole) <(figures parts)
+    [ ! -e parts.checkpoint ]
+}
+
+@test "the same with two threads" {
+    "$TANDEM" -q train bi bi.json -o whole --set threads=2 --set epochs=2 --set mining.refresh_epochs=1
+    sed -i 's/"threads": 1/"threads": 2/; s/"epochs": 6/"epochs": 2/; s/"refresh_epochs": 2/"refresh_epochs": 1/' bi.json
+    interrupted bi bi.json parts 7 50 75
+    cmp whole/model.safetensors parts/model.safetensors
+}
+
+@test "train cross: stopped at any moment and resumed, it writes the same bytes" {
+    mine_groups
+    "$TANDEM" -q train cross cross.json -o whole
+    interrupted cross cross.json parts 1 25 50 70
+    cmp whole/model.safetensors parts/model.safetensors
+    diff <(figures whole) <(figures parts)
+    "$TANDEM" -q rerank --model whole --dataset tiny/data --run dev.trec -o reranked.trec
+}
+
+# The dev corpus of 20,000 documents makes the evaluation after the second step last.
+@test "a signal during the evaluation is answered within seconds, and the evaluation done again" {
+    mkdir -p large/qrels
+    awk 'BEGIN { for (i = 0; i < 20000; i++) printf "{\"_id\": \"d%d\", \"text\": \"t%dw%d t%dw%d t%dw%d\"}\n", i, i % 80, i % 4, (i / 7) % 80, (i / 3) % 4, (i / 5) % 80, (i / 11) % 4 }' > large/corpus.jsonl
+    cp tiny/data/queries.jsonl large
+    cp tiny/data/qrels/dev.tsv large/qrels
+    set -- --set dev.dataset=large --set dev.every_steps=2 --set epochs=1 --set batch_size=90 --set mining.refresh_epochs=0
+    "$TANDEM" -q train bi bi.json -o whole "$@"
+    "$TANDEM" train bi bi.json -o parts "$@" 2> stderr &
+    pid=$!
+    until [ "$(last_step parts.checkpoint/metrics.jsonl)" -ge 2 ]; do sleep 0.01; done
+    kill -TERM "$pid"
+    start=$SECONDS
+    status=0
+    wait "$pid" || status=$?
+    [ "$status" -eq 130 ]
+    [ $((SECONDS - start)) -le 20 ]
+    grep -q "interrupted at step 2 of 4" stderr
+    [ "$(grep -c '"event": "dev"' parts.checkpoint/metrics.jsonl)" -eq 0 ]
+    "$TANDEM" -q train bi bi.json -o parts "$@" --resume
+    cmp whole/model.safetensors parts/model.safetensors
+    diff <(figures whole) <(figures parts)
+}
+
+@test "the same during mining, before the first step" {
+    awk 'BEGIN { for (i = 0; i < 20000; i++) printf "{\"_id\": \"x%d\", \"text\": \"t%dw%d t%dw%d\"}\n", i, i % 80, i % 4, (i / 7) % 80, (i / 3) % 4 }' > more.jsonl
+    cp -rL tiny/data large
+    cat more.jsonl >> large/corpus.jsonl
+    set -- --set data.dataset=large --set dev.dataset=tiny/data --set epochs=1
+    "$TANDEM" -q train bi bi.json -o whole "$@"
+    "$TANDEM" train bi bi.json -o parts "$@" 2> stderr &
+    pid=$!
+    until [ -s parts.checkpoint/metrics.jsonl ]; do sleep 0.01; done
+    kill -TERM "$pid"
+    status=0
+    wait "$pid" || status=$?
+    [ "$status" -eq 130 ]
+    grep -q "interrupted at step 0" stderr
+    "$TANDEM" -q train bi bi.json -o parts "$@" --resume
+    cmp whole/model.safetensors parts/model.safetensors
+}
+
+@test "a damaged checkpoint is passed over for the one before it" {
+    "$TANDEM" train bi bi.json -o out --set checkpoint.every_steps=10 > stdout 2> stderr &
+    pid=$!
+    until [ -e out.checkpoint/step-30 ]; do sleep 0.01; done
+    kill -TERM "$pid"
+    wait "$pid" || [ $? -eq 130 ]
+    newest=$(ls -d out.checkpoint/step-* | sort -t- -k2 -n | tail -n 1)
+    [ "$(ls -d out.checkpoint/step-* | wc -l)" -eq 2 ]
+    printf 'x' | dd of="$newest/adam_m.safetensors" bs=1 seek=2000 conv=notrunc 2> /dev/null
+    run -0 --separate-stderr "$TANDEM" train bi bi.json -o out --resume
+    [[ "$stderr" == *"$newest is damaged"* ]]
+    "$TANDEM" -q train bi bi.json -o whole
+    cmp whole/model.safetensors out/model.safetensors
+}
+
+@test "a checkpoint of other settings is refused by key, and none is written over" {
+    "$TANDEM" train bi bi.json -o out --set checkpoint.every_steps=10 > stdout 2> stderr &
+    pid=$!
+    until [ -e out.checkpoint/step-10 ]; do sleep 0.01; done
+    kill -TERM "$pid"
+    wait "$pid" || [ $? -eq 130 ]
+    run -2 "$TANDEM" -q train bi bi.json -o out --resume --set learning_rate=1e-4
+    [[ "$output" == *"these differ: learning_rate"* ]]
+    run -2 "$TANDEM" -q train bi bi.json -o out
+    [[ "$output" == *"--resume continues it"* ]]
+    "$TANDEM" -q train bi bi.json -o out --resume
+}
+
+@test "resume without a checkpoint starts from the beginning, and says so" {
+    run -0 --separate-stderr "$TANDEM" train bi bi.json -o out --resume --set epochs=1
+    [[ "$stderr" == *"no checkpoint in out.checkpoint: starting from the beginning"* ]]
+}
+
+@test "train refuses settings that do not go together, and outputs that hold something" {
+    run -2 "$TANDEM" -q train bi bi.json -o out --set lerning_rate=1
+    [[ "$output" == *'did you mean "learning_rate"'* ]]
+    run -2 "$TANDEM" -q train cross cross.json -o out --set mining.refresh_epochs=1
+    [[ "$output" == *'unknown key "mining.refresh_epochs"'* ]]
+    run -2 "$TANDEM" -q train bi bi.json -o out --set epochs=0
+    echo '{ "data": { "dataset": "tiny/data" } }' > none.json
+    run -2 "$TANDEM" -q train bi none.json -o out
+    [[ "$output" == *'"model" is missing'* ]]
+    echo '{ "model": "tiny/model" }' > none.json
+    run -2 "$TANDEM" -q train bi none.json -o out
+    [[ "$output" == *"nothing to train on"* ]]
+    echo '{ "model": "tiny/model", "data": { "dataset": "tiny/data" }, "dev": { "dataset": "tiny/data" } }' > none.json
+    run -2 "$TANDEM" -q train cross none.json -o out
+    [[ "$output" == *"dev.dataset needs dev.run"* ]]
+    mkdir out
+    touch out/something
+    run -1 "$TANDEM" -q train bi bi.json -o out
+    [[ "$output" == *"out holds something already"* ]]
+}
+
+@test "a cross-encoder needs negatives, and scores where an offset is asked for" {
+    run -1 "$TANDEM" -q train cross cross.json -o out --set data.groups=tiny/none.jsonl
+    cat > groups.jsonl <<'END'
+{"query_id": "q0", "query": "t0w0 t0w1", "positives": [{"id": "d0", "text": "t0w2"}], "negatives": []}
+END
+    touch dev.trec
+    run -1 "$TANDEM" -q train cross cross.json -o out --set loss.offset_scale=0 --set dev.dataset=tiny/data
+    [[ "$output" == *"1 positives were left out for lack of negatives"* ]]
+    cat > groups.jsonl <<'END'
+{"query_id": "q0", "query": "t0w0 t0w1", "positives": [{"id": "d0", "text": "t0w2"}], "negatives": [{"id": "d9", "text": "t9w0"}]}
+END
+    run -1 "$TANDEM" -q train cross cross.json -o out
+    [[ "$output" == *"query q0"*"d9 has no score"* ]]
+}
+
+@test "a model without finite loss is given up after ten steps" {
+    cp -rL tiny/model broken
+    python3 - <<'END'
+import json, struct
+data = bytearray(open("broken/model.safetensors", "rb").read())
+length = struct.unpack("<Q", data[:8])[0]
+begin = json.loads(data[8:8 + length])["encoder.layer.1.output.LayerNorm.bias"]["data_offsets"][0] + 8 + length
+data[begin:begin + 4] = struct.pack("<f", float("nan"))
+open("broken/model.safetensors", "wb").write(data)
+END
+    run -1 "$TANDEM" train bi bi.json -o out --set model=broken --set mining.refresh_epochs=0
+    [[ "$output" == *"warning: step 1 is skipped: loss nan"* ]]
+    [[ "$output" == *"training diverged: 10 steps in a row, up to step 10"* ]]
+    [ ! -e out ]
+}

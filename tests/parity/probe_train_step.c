@@ -1,0 +1,109 @@
+/* probe_train_step bi|cross MODEL GROUPS OUT [KEY=VALUE...]: one training step over all
+ * groups in file order, without dropout: writes OUT.gradients.safetensors and, after one
+ * update, OUT.weights.safetensors, both under the parameters' names; prints the loss
+ * and the norm of the gradient. KEY is a setting of `tandem train`, or forward_tokens. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tandem/groups.h"
+#include "tandem/memory.h"
+#include "tandem/safetensors.h"
+#include "tandem/train.h"
+#include "train/optimizer.h"
+#include "train/step.h"
+
+static int dump(const tandem_model *model, const float *arena, const char *prefix, const char *suffix)
+{
+    size_t count = tandem_model_parameter_count(model);
+    tandem_safetensor_out *tensors = calloc(count, sizeof *tensors);
+    tandem_buffer path = TANDEM_BUFFER_INIT;
+
+    for (size_t i = 0; i < count; i++) {
+        const tandem_parameter *parameter = tandem_model_parameter(model, i);
+
+        tensors[i] = (tandem_safetensor_out){.name = parameter->name, .dims = parameter->dims, .data = arena + parameter->offset};
+        memcpy(tensors[i].shape, parameter->shape, sizeof parameter->shape);
+    }
+    tandem_buffer_printf(&path, "%s.%s.safetensors", prefix, suffix);
+    int rc = tandem_safetensors_write(path.data, tensors, count);
+    tandem_buffer_free(&path);
+    free(tensors);
+    return rc;
+}
+
+static int step(tandem_model *model, const tandem_examples *examples, const tandem_train_config *config, bool cross,
+                size_t forward_tokens, const char *out)
+{
+    size_t floats = 0;
+    float *weights = tandem_model_parameters(model, &floats), *gradients = tandem_model_gradients(model);
+    uint32_t *batch = calloc(examples->count, sizeof *batch);
+    tandem_stepper *stepper = NULL;
+    tandem_adamw *adamw = NULL;
+    tandem_step_figures figures;
+    double norm = 0.0;
+
+    for (size_t i = 0; i < examples->count; i++) {
+        batch[i] = (uint32_t)i;
+    }
+    tandem_cross_step options = {tandem_cross_loss_at((size_t)config->loss.name), config->loss.pos_weight, config->loss.offset_scale, forward_tokens};
+    TANDEM_TRY(tandem_stepper_new(&stepper, model));
+    TANDEM_TRY(tandem_adamw_for_model(&adamw, model, config->weight_decay));
+    TANDEM_TRY(cross ? tandem_step_cross(&figures, stepper, examples, batch, examples->count, &options, false, 0, 0)
+                     : tandem_step_bi(&figures, stepper, examples, batch, examples->count, config->loss.scale, false, 0, 0));
+    TANDEM_TRY(tandem_norm(&norm, gradients, floats));
+    TANDEM_TRY(dump(model, gradients, out, "gradients"));
+    tandem_adamw_step(adamw, weights, gradients, config->learning_rate, tandem_clip_scale(norm, config->max_grad_norm));
+    TANDEM_TRY(dump(model, weights, out, "weights"));
+    printf("{\"loss\": %.9g, \"norm\": %.9g, \"tokens\": %zu}\n", figures.loss, norm, figures.tokens);
+    tandem_adamw_free(adamw);
+    tandem_stepper_free(stepper);
+    free(batch);
+    return TANDEM_OK;
+}
+
+static int run(bool cross, char **argv, const tandem_train_config *config, size_t forward_tokens)
+{
+    tandem_model *model = NULL;
+    tandem_groups *groups = NULL;
+    tandem_examples *examples = NULL;
+    tandem_model_options model_options = {cross ? TANDEM_CROSS_ENCODER : TANDEM_BI_ENCODER, false, 0, (size_t)config->max_length};
+    tandem_examples_options options = {(size_t)config->data.negatives, cross, false};
+
+    TANDEM_TRY(tandem_model_load(&model, argv[2], &model_options));
+    TANDEM_TRY(tandem_groups_read(&groups, argv[3]));
+    TANDEM_TRY(tandem_examples_new(&examples, groups, model, &options));
+    TANDEM_TRY(step(model, examples, config, cross, forward_tokens, argv[4]));
+    tandem_examples_free(examples);
+    tandem_groups_free(groups);
+    tandem_model_free(model);
+    return TANDEM_OK;
+}
+
+int main(int argc, char **argv)
+{
+    tandem_train_config config = {0};
+    size_t rows = 0, forward_tokens = TANDEM_FORWARD_TOKENS;
+
+    if (argc < 5) {
+        fprintf(stderr, "usage: probe_train_step bi|cross MODEL GROUPS OUT [KEY=VALUE...]\n");
+        return 2;
+    }
+    bool cross = strcmp(argv[1], "cross") == 0;
+    const tandem_setting *table = tandem_train_settings(cross, &rows);
+    int rc = tandem_settings_init(&config, table, rows);
+
+    for (int i = 5; rc == 0 && i < argc; i++) {
+        if (strncmp(argv[i], "forward_tokens=", 15) == 0) {
+            forward_tokens = strtoull(argv[i] + 15, NULL, 10);
+        } else {
+            rc = tandem_settings_set(&config, table, rows, argv[i]);
+        }
+    }
+    rc = rc < 0 ? rc : run(cross, argv, &config, forward_tokens);
+    if (rc < 0) {
+        fprintf(stderr, "probe_train_step: %s\n", tandem_error_message());
+    }
+    tandem_settings_free(&config, table, rows);
+    return rc < 0 ? 1 : 0;
+}
