@@ -9,7 +9,8 @@
 #include "tandem/memory.h"
 
 /* The cache's root as the environment says, or NULL when there is to be none. */
-static int cache_root(char **out) {
+static int cache_root(char **out)
+{
     *out = NULL;
     const char *own = getenv("TANDEM_CACHE");
     if (own && strcmp(own, "off") == 0) {
@@ -32,7 +33,8 @@ static int cache_root(char **out) {
     return TANDEM_OK;
 }
 
-int tandem_cache_path(char **out, const char *kind, tandem_hash key, const char *suffix) {
+int tandem_cache_path(char **out, const char *kind, tandem_hash key, const char *suffix)
+{
     *out = NULL;
     char *root = NULL;
     char *directory = NULL;

@@ -2,6 +2,7 @@
 #include "tandem/json.h"
 
 #include <cjson/cJSON.h>
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,20 +31,38 @@ static int fail_at(const char *source, const char *text, size_t at, const char *
 }
 
 /* ---- what is looked for in the text --------------------------------------------- */
-/* cJSON ends a string at U+0000, written raw or escaped, and says nothing. */
-static int refuse_nul(const char *text, size_t length, const char *source)
+/* True when the backslash at `at` begins an escape: an even number of them are escaped
+ * backslashes. */
+static bool begins_escape(const char *text, const char *at)
+{
+    size_t backslashes = 1;
+    while (at - text >= (ptrdiff_t)backslashes && at[-(ptrdiff_t)backslashes] == '\\') {
+        backslashes++;
+    }
+    return backslashes % 2 == 1;
+}
+
+/* cJSON ends a string, and says nothing, at U+0000, raw or escaped, and at a \u that four
+ * hexadecimal digits do not follow. */
+static int refuse_bad_characters(const char *text, size_t length, const char *source)
 {
     const char *raw = memchr(text, '\0', length);
     if (raw) {
         return fail_at(source, text, (size_t)(raw - text), "a NUL byte is no JSON");
     }
     const char *end = text + length;
-    for (const char *at = text; (at = memmem(at, (size_t)(end - at), "\\u0000", 6)) != NULL; at++) {
-        size_t backslashes = 1;
-        while (at - text >= (ptrdiff_t)backslashes && at[-(ptrdiff_t)backslashes] == '\\') {
-            backslashes++;
+    for (const char *at = text; (at = memmem(at, (size_t)(end - at), "\\u", 2)) != NULL; at += 2) {
+        if (!begins_escape(text, at)) {
+            continue;
         }
-        if (backslashes % 2 == 1) { /* an even number is escaped backslashes and a plain u0000 */
+        size_t digits = 0;
+        while (digits < 4 && at + 2 + digits < end && isxdigit((unsigned char)at[2 + digits])) {
+            digits++;
+        }
+        if (digits < 4) {
+            return fail_at(source, text, (size_t)(at - text), "\\u without four hexadecimal digits");
+        }
+        if (memcmp(at + 2, "0000", 4) == 0) {
             return fail_at(source, text, (size_t)(at - text), "the character U+0000 is not supported in strings");
         }
     }
@@ -149,7 +168,7 @@ int tandem_json_parse(struct cJSON **out, const char *text, size_t length, const
     if (invalid < length) {
         return fail_at(source, text, invalid, "invalid UTF-8");
     }
-    TANDEM_TRY(refuse_nul(text, length, source));
+    TANDEM_TRY(refuse_bad_characters(text, length, source));
     if (skip_space(text, length, 0) == length) {
         return tandem_error("%s: expected JSON, found nothing", source);
     }

@@ -1,7 +1,6 @@
 /* machine.c - CPU, memory, threads and signals. */
 #include "tandem/machine.h"
 
-#include <omp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "tandem/log.h"
+#include "tandem/openmp.h"
 
 const char *tandem_version(void)
 {

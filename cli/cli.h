@@ -8,7 +8,7 @@
  *     `tandem help`, `tandem CMD -h`, the pages and the test that every command
  *     answers -h follow from the table.
  *  3. Test it in tests/cli/test_NAME.bats, and write its page again:
- *     tandem help --format markdown NAME > docs/NAME.md
+ *     scripts/docs.sh build/tandem
  */
 #ifndef TANDEM_CLI_CLI_H
 #define TANDEM_CLI_CLI_H

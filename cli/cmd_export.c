@@ -21,7 +21,8 @@ static const tandem_option table[] = {
     TANDEM_OPTION_END,
 };
 
-static int export(const void *given, size_t count, char *const *arguments) {
+static int export(const void *given, size_t count, char *const *arguments)
+{
     const export_options *options = given;
     (void)count;
     (void)arguments;

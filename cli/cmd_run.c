@@ -19,7 +19,8 @@ static const tandem_option table[] = {
     TANDEM_OPTION_END,
 };
 
-static int run(const void *given, size_t count, char *const *arguments) {
+static int run(const void *given, size_t count, char *const *arguments)
+{
     const run_options *options = given;
     (void)count;
     tandem_interrupt_install();

@@ -194,7 +194,7 @@ done:
 
 const tandem_command tandem_command_tokenize = {
     .name = "tokenize",
-    .summary = "print what a model reads of a text: token ids, type ids, offsets",
+    .summary = "Print what a model reads of a text: token ids, type ids, offsets",
     .usage = "FILE.jsonl",
     .min_arguments = 1,
     .max_arguments = 1,
@@ -202,7 +202,7 @@ const tandem_command tandem_command_tokenize = {
     .options_size = sizeof(tokenize_options),
     .run = run_tokenize,
     .notes =
-        "Each line of FILE (\"-\": stdin) is {\"text\": \"...\"}, with \"pair\" for the second text of a pair; each line "
-        "of output {\"ids\": [...], \"type_ids\": [...], \"offsets\": [[start, end], ...]}. Offsets count code points of "
-        "the text; those of special tokens are [0, 0]. Ids are those of Hugging Face tokenizers 0.23.",
+        "Each line of FILE (\"-\": stdin) is {\"text\": \"...\"}, with \"pair\" for the second text of a pair; each "
+        "line of output {\"ids\": [...], \"type_ids\": [...], \"offsets\": [[start, end], ...]}. Offsets count code "
+        "points of the text; those of special tokens are [0, 0]. Ids are those of Hugging Face tokenizers 0.23.3.",
 };

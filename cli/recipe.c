@@ -54,7 +54,8 @@ static const tandem_setting rows[] = {
 enum { ROWS = sizeof rows / sizeof *rows };
 
 /* The path that a row's default leaves open. */
-static int replace(char **field, const char *value) {
+static int replace(char **field, const char *value)
+{
     char *copy = tandem_strdup(value);
     if (!copy) {
         return TANDEM_ERROR;
@@ -65,12 +66,14 @@ static int replace(char **field, const char *value) {
 }
 
 /* "bi.x=1" for the config named "bi": gives "x=1", else NULL. */
-static const char *assignment_of(const char *assignment, const char *config) {
+static const char *assignment_of(const char *assignment, const char *config)
+{
     size_t length = strlen(config);
     return strncmp(assignment, config, length) == 0 && assignment[length] == '.' ? assignment + length + 1 : NULL;
 }
 
-static int apply_assignments(recipe *r, const char *const *assignments, size_t count) {
+static int apply_assignments(recipe *r, const char *const *assignments, size_t count)
+{
     size_t bi_count, cross_count;
     const tandem_setting *bi_rows = tandem_train_settings(false, &bi_count);
     const tandem_setting *cross_rows = tandem_train_settings(true, &cross_count);
@@ -89,7 +92,8 @@ static int apply_assignments(recipe *r, const char *const *assignments, size_t c
 }
 
 /* The recipe's own keys, and the objects "bi" and "cross" as training configs. */
-static int apply_file(recipe *r, const char *path) {
+static int apply_file(recipe *r, const char *path)
+{
     cJSON *json = NULL;
     TANDEM_TRY(tandem_json_read(&json, path));
     cJSON *bi = cJSON_DetachItemFromObjectCaseSensitive(json, "bi");
@@ -111,7 +115,8 @@ static int apply_file(recipe *r, const char *path) {
 }
 
 /* The training configs follow the recipe where they share a setting. */
-static int share_settings(recipe *r) {
+static int share_settings(recipe *r)
+{
     tandem_train_config *configs[] = {&r->bi, &r->cross};
     for (size_t i = 0; i < 2; i++) {
         tandem_train_config *config = configs[i];
@@ -119,15 +124,19 @@ static int share_settings(recipe *r) {
         config->seed = r->settings.seed;
         TANDEM_TRY(replace(&config->data.dataset, r->settings.dataset));
         TANDEM_TRY(replace(&config->data.split, r->settings.splits.train));
-        TANDEM_TRY(replace(&config->dev.dataset, r->settings.dataset));
         TANDEM_TRY(replace(&config->dev.split, r->settings.splits.dev));
+        /* One evaluation, after the last step, would have nothing to choose from. */
+        if (config->epochs > 1 || config->dev.every_steps > 0) {
+            TANDEM_TRY(replace(&config->dev.dataset, r->settings.dataset));
+        }
     }
     return TANDEM_OK;
 }
 
 /* ---- keys: what a stage's result depends on --------------------------------------------- */
 
-static int hash_split(tandem_hasher *hasher, const tandem_qrels *qrels) {
+static int hash_split(tandem_hasher *hasher, const tandem_qrels *qrels)
+{
     for (size_t q = 0; q < tandem_qrels_count(qrels); q++) {
         const tandem_judged_query *query = tandem_qrels_query(qrels, q);
         tandem_hasher_string(hasher, query->query_id);
@@ -139,7 +148,8 @@ static int hash_split(tandem_hasher *hasher, const tandem_qrels *qrels) {
     return TANDEM_OK;
 }
 
-static int data_key(recipe *r) {
+static int data_key(recipe *r)
+{
     tandem_qrels *train = NULL;
     TANDEM_TRY(tandem_dataset_qrels(&train, r->dataset, r->settings.splits.train));
     tandem_hasher *hasher = tandem_hasher_new();
@@ -158,7 +168,8 @@ static int data_key(recipe *r) {
 }
 
 /* Of the base model's files, without loading it. */
-static int model_key(recipe *r) {
+static int model_key(recipe *r)
+{
     static const char *const files[] = {"model.safetensors", "config.json", "tokenizer.json", "vocab.txt", "modules.json",
                                         "1_Pooling/config.json", "config_sentence_transformers.json", NULL};
     tandem_hasher *hasher = tandem_hasher_new();
@@ -182,18 +193,21 @@ static int model_key(recipe *r) {
     return rc;
 }
 
-static tandem_hash key_of(const char *stage, tandem_hash a, tandem_hash b, const char *settings) {
+static tandem_hash key_of(const char *stage, tandem_hash a, tandem_hash b, const char *settings)
+{
     tandem_hash parts[4] = {tandem_hash_bytes(stage, strlen(stage)), a, b, tandem_hash_bytes(settings, strlen(settings))};
     return tandem_hash_bytes(parts, sizeof parts);
 }
 
-static int train_settings_text(tandem_buffer *out, const tandem_train_config *config, bool cross) {
+static int train_settings_text(tandem_buffer *out, const tandem_train_config *config, bool cross)
+{
     size_t count;
     const tandem_setting *table = tandem_train_settings(cross, &count);
     return tandem_settings_dump(out, config, table, count);
 }
 
-static int mining_text(tandem_buffer *out, const recipe_mining *mining, int64_t seed) {
+static int mining_text(tandem_buffer *out, const recipe_mining *mining, int64_t seed)
+{
     return tandem_buffer_printf(out, "%lld:%lld %.17g %.17g %lld %lld %lld", (long long)mining->range[0],
                                 (long long)mining->range[1], mining->absolute_margin, mining->relative_margin,
                                 (long long)mining->negatives, (long long)mining->sampling, (long long)seed);
@@ -201,11 +215,13 @@ static int mining_text(tandem_buffer *out, const recipe_mining *mining, int64_t 
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-char *recipe_path(const recipe *r, const char *name) {
+char *recipe_path(const recipe *r, const char *name)
+{
     return tandem_path_join(r->directory, name);
 }
 
-static int set_path(char **field, const recipe *r, const char *name) {
+static int set_path(char **field, const recipe *r, const char *name)
+{
     char *path = recipe_path(r, name);
     if (!path) {
         return TANDEM_ERROR;
@@ -216,7 +232,8 @@ static int set_path(char **field, const recipe *r, const char *name) {
 }
 
 /* What each stage reads from the ones before it, by its name in the output. */
-static int wire(recipe *r) {
+static int wire(recipe *r)
+{
     TANDEM_TRY(replace(&r->bi.model, r->settings.model));
     TANDEM_TRY(set_path(&r->bi.data.groups, r, "mined/bi-encoder.jsonl.zst"));
     TANDEM_TRY(set_path(&r->cross.model, r, "models/bi-encoder"));
@@ -224,7 +241,8 @@ static int wire(recipe *r) {
     return set_path(&r->cross.dev.run, r, "runs/fine-tuned.dev.run");
 }
 
-int recipe_open(recipe *out, const char *path, const char *const *assignments, size_t count, const char *directory) {
+int recipe_open(recipe *out, const char *path, const char *const *assignments, size_t count, const char *directory)
+{
     size_t bi_count, cross_count;
     const tandem_setting *bi_rows = tandem_train_settings(false, &bi_count);
     const tandem_setting *cross_rows = tandem_train_settings(true, &cross_count);
@@ -247,7 +265,8 @@ int recipe_open(recipe *out, const char *path, const char *const *assignments, s
     return model_key(out);
 }
 
-void recipe_close(recipe *r) {
+void recipe_close(recipe *r)
+{
     size_t bi_count, cross_count;
     const tandem_setting *bi_rows = tandem_train_settings(false, &bi_count);
     const tandem_setting *cross_rows = tandem_train_settings(true, &cross_count);
@@ -261,33 +280,38 @@ void recipe_close(recipe *r) {
 
 /* ---- stages --------------------------------------------------------------------------------------- */
 
-static int load_model(tandem_model **out, const recipe *r, const char *directory, tandem_model_kind kind) {
+static int load_model(tandem_model **out, const recipe *r, const char *directory, tandem_model_kind kind)
+{
     const tandem_model_options options = {.kind = kind, .max_length = (size_t)r->settings.max_length};
     return tandem_model_load(out, directory, &options);
 }
 
-static int load_trained(tandem_model **out, const recipe *r, tandem_model_kind kind) {
+static int load_trained(tandem_model **out, const recipe *r, tandem_model_kind kind)
+{
     char *path = recipe_path(r, kind == TANDEM_BI_ENCODER ? "models/bi-encoder" : "models/cross-encoder");
     int rc = path ? load_model(out, r, path, kind) : TANDEM_ERROR;
     free(path);
     return rc;
 }
 
-static int write_run(const recipe *r, const tandem_run *run, const char *name) {
+static int write_run(const recipe *r, const tandem_run *run, const char *name)
+{
     char *path = recipe_path(r, name);
     int rc = path ? tandem_run_write(run, path) : TANDEM_ERROR;
     free(path);
     return rc;
 }
 
-static int read_run(tandem_run **out, const recipe *r, const char *name) {
+static int read_run(tandem_run **out, const recipe *r, const char *name)
+{
     char *path = recipe_path(r, name);
     int rc = path ? tandem_run_read(out, path) : TANDEM_ERROR;
     free(path);
     return rc;
 }
 
-static int stage_bm25(recipe *r) {
+static int stage_bm25(recipe *r)
+{
     tandem_run *run = NULL;
     TANDEM_TRY(tandem_retrieve_bm25(&run, r->dataset, r->test, (size_t)r->settings.retrieve));
     int rc = write_run(r, run, "runs/bm25.test.run");
@@ -295,7 +319,8 @@ static int stage_bm25(recipe *r) {
     return rc;
 }
 
-static int retrieve(recipe *r, tandem_model *model, const tandem_qrels *qrels, const char *name) {
+static int retrieve(recipe *r, tandem_model *model, const tandem_qrels *qrels, const char *name)
+{
     tandem_run *run = NULL;
     TANDEM_TRY(tandem_retrieve_dense(&run, model, r->dataset, qrels, (size_t)r->settings.retrieve, true));
     int rc = write_run(r, run, name);
@@ -303,7 +328,8 @@ static int retrieve(recipe *r, tandem_model *model, const tandem_qrels *qrels, c
     return rc;
 }
 
-static int stage_zero_shot(recipe *r) {
+static int stage_zero_shot(recipe *r)
+{
     tandem_model *model = NULL;
     TANDEM_TRY(load_model(&model, r, r->settings.model, TANDEM_BI_ENCODER));
     int rc = retrieve(r, model, r->test, "runs/zero-shot.test.run");
@@ -311,7 +337,8 @@ static int stage_zero_shot(recipe *r) {
     return rc;
 }
 
-static int stage_fine_tuned(recipe *r) {
+static int stage_fine_tuned(recipe *r)
+{
     tandem_model *model = NULL;
     TANDEM_TRY(load_trained(&model, r, TANDEM_BI_ENCODER));
     int rc = retrieve(r, model, r->dev, "runs/fine-tuned.dev.run");
@@ -322,7 +349,8 @@ static int stage_fine_tuned(recipe *r) {
     return rc;
 }
 
-static int mine(recipe *r, tandem_model *model, const recipe_mining *mining, const char *name) {
+static int mine(recipe *r, tandem_model *model, const recipe_mining *mining, const char *name)
+{
     const tandem_mining_options options = {
         .range_low = (size_t)mining->range[0], .range_high = (size_t)mining->range[1],
         .absolute_margin = mining->absolute_margin < 0 ? (double)NAN : mining->absolute_margin,
@@ -348,7 +376,8 @@ done:
     return rc;
 }
 
-static int stage_mine_bi(recipe *r) {
+static int stage_mine_bi(recipe *r)
+{
     tandem_model *model = NULL;
     TANDEM_TRY(load_model(&model, r, r->settings.model, TANDEM_BI_ENCODER));
     int rc = mine(r, model, &r->settings.mine_bi, "mined/bi-encoder.jsonl.zst");
@@ -356,7 +385,8 @@ static int stage_mine_bi(recipe *r) {
     return rc;
 }
 
-static int stage_mine_cross(recipe *r) {
+static int stage_mine_cross(recipe *r)
+{
     tandem_model *model = NULL;
     TANDEM_TRY(load_trained(&model, r, TANDEM_BI_ENCODER));
     int rc = mine(r, model, &r->settings.mine_cross, "mined/cross-encoder.jsonl.zst");
@@ -365,7 +395,8 @@ static int stage_mine_cross(recipe *r) {
 }
 
 /* An unfinished training of the same inputs is continued. */
-static int train(recipe *r, const tandem_train_config *config, bool cross, const char *name) {
+static int train(recipe *r, const tandem_train_config *config, bool cross, const char *name)
+{
     tandem_train_result result;
     char *path = recipe_path(r, name);
     char *checkpoint = recipe_path(r, cross ? "models/cross-encoder.checkpoint" : "models/bi-encoder.checkpoint");
@@ -378,16 +409,19 @@ static int train(recipe *r, const tandem_train_config *config, bool cross, const
     return rc;
 }
 
-static int stage_train_bi(recipe *r) {
+static int stage_train_bi(recipe *r)
+{
     return train(r, &r->bi, false, "models/bi-encoder");
 }
 
-static int stage_train_cross(recipe *r) {
+static int stage_train_cross(recipe *r)
+{
     return train(r, &r->cross, true, "models/cross-encoder");
 }
 
 /* Reranks dev, chooses the reranker's weight there, and applies it to test. */
-static int stage_rerank(recipe *r) {
+static int stage_rerank(recipe *r)
+{
     tandem_model *model = NULL;
     tandem_run *first[2] = {NULL, NULL}, *reranked[2] = {NULL, NULL}, *fused = NULL;
     tandem_fusion fusion;
@@ -419,7 +453,8 @@ done:
     return rc;
 }
 
-static int export(recipe *r, tandem_model_kind kind, const char *name) {
+static int export(recipe *r, tandem_model_kind kind, const char *name)
+{
     tandem_model *model = NULL;
     char *path = recipe_path(r, name);
     int rc = path ? load_trained(&model, r, kind) : TANDEM_ERROR;
@@ -431,7 +466,8 @@ static int export(recipe *r, tandem_model_kind kind, const char *name) {
     return rc;
 }
 
-static int stage_export(recipe *r) {
+static int stage_export(recipe *r)
+{
     TANDEM_TRY(export(r, TANDEM_BI_ENCODER, "onnx/bi-encoder"));
     return export(r, TANDEM_CROSS_ENCODER, "onnx/cross-encoder");
 }
@@ -446,7 +482,8 @@ typedef struct {
 } stage;
 
 /* True when the stage was done with the same key and its outputs are still there. */
-static bool stage_is_done(const recipe *r, const stage *s, const char *record) {
+static bool stage_is_done(const recipe *r, const stage *s, const char *record)
+{
     char *text = NULL;
     size_t size = 0;
     char hex[TANDEM_HASH_HEX];
@@ -462,7 +499,8 @@ static bool stage_is_done(const recipe *r, const stage *s, const char *record) {
     return done;
 }
 
-static int stage_run(recipe *r, const stage *s) {
+static int stage_run(recipe *r, const stage *s)
+{
     tandem_buffer name = TANDEM_BUFFER_INIT;
     char hex[TANDEM_HASH_HEX + 1];
     char *record = NULL;
@@ -496,7 +534,8 @@ done:
 }
 
 /* Keys that follow from settings alone: each stage's holds those of the stages it reads. */
-static int derive_keys(recipe *r) {
+static int derive_keys(recipe *r)
+{
     tandem_buffer text = TANDEM_BUFFER_INIT;
     int rc;
     TANDEM_TRY_GOTO(rc, done, mining_text(&text, &r->settings.mine_bi, r->settings.seed));
@@ -515,7 +554,8 @@ done:
     return rc;
 }
 
-int recipe_run(recipe *r) {
+int recipe_run(recipe *r)
+{
     TANDEM_TRY(derive_keys(r));
     char depth[32];
     snprintf(depth, sizeof depth, "%lld", (long long)r->settings.depth);

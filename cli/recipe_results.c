@@ -38,7 +38,8 @@ typedef struct {
     tandem_comparison comparisons[SYSTEMS][MAX_METRICS];
 } results;
 
-static int parse_metrics(results *out, const char *list) {
+static int parse_metrics(results *out, const char *list)
+{
     for (const char *at = list; *at;) {
         size_t length = strcspn(at, ",");
         char name[64];
@@ -53,7 +54,8 @@ static int parse_metrics(results *out, const char *list) {
     return TANDEM_OK;
 }
 
-static int compute(results *out, const recipe *r) {
+static int compute(results *out, const recipe *r)
+{
     TANDEM_TRY(parse_metrics(out, r->settings.metrics));
     uint64_t seed = (uint64_t)r->settings.seed;
     for (size_t s = 0; s < SYSTEMS; s++) {
@@ -75,7 +77,8 @@ static int compute(results *out, const recipe *r) {
     return TANDEM_OK;
 }
 
-static void release(results *out) {
+static void release(results *out)
+{
     for (size_t s = 0; s < SYSTEMS; s++) {
         tandem_scores_free(&out->scores[s]);
         tandem_run_free(out->runs[s]);
@@ -84,7 +87,8 @@ static void release(results *out) {
 
 /* ---- for people ------------------------------------------------------------------------ */
 
-static void print_table(const results *res, const recipe *r) {
+static void print_table(const results *res, const recipe *r)
+{
     printf("\n%s, split %s: %zu queries, mean [95 %% bootstrap interval]\n\n%-20s", r->settings.dataset, r->settings.splits.test,
            res->scores[0].query_count, "");
     for (size_t m = 0; m < res->metric_count; m++) {
@@ -113,7 +117,8 @@ static void print_table(const results *res, const recipe *r) {
 }
 
 /* One sentence on whether a step was worth it, by the first metric. */
-static void print_verdict(const results *res, size_t s) {
+static void print_verdict(const results *res, size_t s)
+{
     const tandem_comparison *c = &res->comparisons[s][0];
     const char *baseline = systems[systems[s].baseline].name;
     if (c->p < 0.05) {
@@ -127,7 +132,8 @@ static void print_verdict(const results *res, size_t s) {
 
 /* ---- for machines -------------------------------------------------------------------------- */
 
-static cJSON *system_json(const results *res, size_t s) {
+static cJSON *system_json(const results *res, size_t s)
+{
     cJSON *system = cJSON_CreateObject();
     cJSON_AddStringToObject(system, "name", systems[s].name);
     cJSON_AddStringToObject(system, "run", systems[s].run);
@@ -154,7 +160,8 @@ static cJSON *system_json(const results *res, size_t s) {
 }
 
 /* A training config as JSON. */
-static int config_json(cJSON *parent, const char *name, const tandem_train_config *config, bool cross) {
+static int config_json(cJSON *parent, const char *name, const tandem_train_config *config, bool cross)
+{
     size_t count;
     const tandem_setting *table = tandem_train_settings(cross, &count);
     tandem_buffer text = TANDEM_BUFFER_INIT;
@@ -170,7 +177,8 @@ static int config_json(cJSON *parent, const char *name, const tandem_train_confi
     return rc;
 }
 
-static int write_json(const results *res, const recipe *r) {
+static int write_json(const results *res, const recipe *r)
+{
     char hex[TANDEM_HASH_HEX];
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "dataset", r->settings.dataset);
@@ -203,7 +211,8 @@ static int write_json(const results *res, const recipe *r) {
     return rc;
 }
 
-int recipe_results(const recipe *r) {
+int recipe_results(const recipe *r)
+{
     results res = {0};
     int rc = compute(&res, r);
     if (rc == TANDEM_OK) {

@@ -37,13 +37,16 @@ list(APPEND CMAKE_BUILD_RPATH ${torch_lib})
 list(APPEND CMAKE_INSTALL_RPATH ${torch_lib})
 
 # Wheels carry their own libgomp; other builds use the system's.
+# clang would emit calls to a runtime of its own: it builds without OpenMP (fuzz preset).
 add_library(tandem_openmp INTERFACE)
-target_compile_options(tandem_openmp INTERFACE -fopenmp)
+if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(tandem_openmp INTERFACE -fopenmp)
+endif()
 file(GLOB torch_gomp ${torch_lib}/libgomp*.so* ${TANDEM_TORCH_ROOT}/../torch.libs/libgomp*.so*)
 if(torch_gomp)
   list(GET torch_gomp 0 torch_gomp)
   target_link_libraries(tandem_openmp INTERFACE ${torch_gomp})
-else()
+elseif(CMAKE_C_COMPILER_ID STREQUAL "GNU")
   target_link_options(tandem_openmp INTERFACE -fopenmp)
 endif()
 add_library(tandem::openmp ALIAS tandem_openmp)

@@ -15,7 +15,8 @@ struct tandem_batch_builder {
     size_t offsets_room;
 };
 
-tandem_batch_builder *tandem_batch_builder_new(void) {
+tandem_batch_builder *tandem_batch_builder_new(void)
+{
     tandem_batch_builder *builder = tandem_alloc(1, sizeof *builder);
     if (builder == NULL) {
         return NULL;
@@ -28,7 +29,8 @@ tandem_batch_builder *tandem_batch_builder_new(void) {
     return builder;
 }
 
-void tandem_batch_builder_free(tandem_batch_builder *builder) {
+void tandem_batch_builder_free(tandem_batch_builder *builder)
+{
     if (builder != NULL) {
         free(builder->ids);
         free(builder->type_ids);
@@ -37,13 +39,15 @@ void tandem_batch_builder_free(tandem_batch_builder *builder) {
     }
 }
 
-void tandem_batch_builder_clear(tandem_batch_builder *builder) {
+void tandem_batch_builder_clear(tandem_batch_builder *builder)
+{
     builder->count = 0;
     builder->total = 0;
     builder->offsets[0] = 0;
 }
 
-int tandem_batch_builder_add(tandem_batch_builder *builder, size_t length, int32_t **ids, int32_t **type_ids) {
+int tandem_batch_builder_add(tandem_batch_builder *builder, size_t length, int32_t **ids, int32_t **type_ids)
+{
     /* Offsets are 32-bit: a batch beyond that would not fit any memory either. */
     if (length > (size_t)INT32_MAX - builder->total) {
         return tandem_error("batch: %zu tokens and %zu more exceed the limit of %d", builder->total, length, INT32_MAX);
@@ -64,7 +68,8 @@ int tandem_batch_builder_add(tandem_batch_builder *builder, size_t length, int32
     return TANDEM_OK;
 }
 
-static bool all_zero(const int32_t *values, size_t count) {
+static bool all_zero(const int32_t *values, size_t count)
+{
     for (size_t i = 0; i < count; i++) {
         if (values[i] != 0) {
             return false;
@@ -73,7 +78,8 @@ static bool all_zero(const int32_t *values, size_t count) {
     return true;
 }
 
-tandem_batch tandem_batch_builder_view(const tandem_batch_builder *builder) {
+tandem_batch tandem_batch_builder_view(const tandem_batch_builder *builder)
+{
     return (tandem_batch){
         .count = builder->count,
         .total = builder->total,
@@ -90,7 +96,8 @@ typedef struct {
 } sized_sequence;
 
 /* Longest first; equal lengths keep their order, so that a plan is unique. */
-static int by_length(const void *a, const void *b) {
+static int by_length(const void *a, const void *b)
+{
     const sized_sequence *x = a, *y = b;
     if (x->length != y->length) {
         return x->length > y->length ? -1 : 1;
@@ -99,7 +106,8 @@ static int by_length(const void *a, const void *b) {
 }
 
 /* Fills `order`, window by window. */
-static int sort_windows(uint32_t *order, const uint32_t *lengths, size_t count, size_t window) {
+static int sort_windows(uint32_t *order, const uint32_t *lengths, size_t count, size_t window)
+{
     sized_sequence *items = tandem_alloc(count, sizeof *items);
     if (items == NULL) {
         return TANDEM_ERROR;
@@ -121,7 +129,8 @@ static int sort_windows(uint32_t *order, const uint32_t *lengths, size_t count, 
     return TANDEM_OK;
 }
 
-int tandem_batch_plan_make(tandem_batch_plan *out, const uint32_t *lengths, size_t count, size_t token_budget, size_t window) {
+int tandem_batch_plan_make(tandem_batch_plan *out, const uint32_t *lengths, size_t count, size_t token_budget, size_t window)
+{
     if (count > UINT32_MAX) {
         return tandem_error("batch plan: %zu sequences exceed the limit of %u", count, UINT32_MAX);
     }
@@ -147,7 +156,8 @@ int tandem_batch_plan_make(tandem_batch_plan *out, const uint32_t *lengths, size
     return TANDEM_OK;
 }
 
-void tandem_batch_plan_free(tandem_batch_plan *plan) {
+void tandem_batch_plan_free(tandem_batch_plan *plan)
+{
     free(plan->order);
     free(plan->starts);
     *plan = (tandem_batch_plan){0};

@@ -1,12 +1,12 @@
 /* bm25.c - an inverted index in memory and BM25 over it. */
 #include <math.h>
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "mining/analyzer.h"
 #include "mining/select.h"
 #include "tandem/memory.h"
+#include "tandem/openmp.h"
 #include "tandem/search.h"
 
 typedef struct {

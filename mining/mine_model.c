@@ -15,7 +15,8 @@ static tandem_text *split_queries(const tandem_dataset *dataset, const tandem_sp
 
 int tandem_mine_with_model(tandem_groups **out, tandem_mining_statistics *statistics,
                            tandem_model *model, const tandem_dataset *dataset,
-                           const tandem_split *split, const tandem_mining_options *options, bool cache) {
+                           const tandem_split *split, const tandem_mining_options *options, bool cache)
+{
     tandem_vectors documents = {0};
     tandem_vectors queries = {0};
     *out = NULL;

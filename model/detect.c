@@ -7,7 +7,8 @@
 #include "tandem/json.h"
 #include "tandem/model.h"
 
-static bool classifies(const cJSON *config) {
+static bool classifies(const cJSON *config)
+{
     static const char suffix[] = "ForSequenceClassification";
     const cJSON *name;
     cJSON_ArrayForEach(name, tandem_json_member(config, "architectures")) {
@@ -19,7 +20,8 @@ static bool classifies(const cJSON *config) {
     return false;
 }
 
-int tandem_model_detect(tandem_model_kind *out, const char *directory) {
+int tandem_model_detect(tandem_model_kind *out, const char *directory)
+{
     cJSON *config = NULL;
     char *path = tandem_path_join(directory, "config.json");
     int rc = path ? tandem_json_read(&config, path) : TANDEM_ERROR;

@@ -30,34 +30,41 @@ typedef struct {
 
 /* ---- nodes by name ------------------------------------------------------------------- */
 
-static onnx_value unary(builder *b, const char *type, onnx_value x) {
+static onnx_value unary(builder *b, const char *type, onnx_value x)
+{
     return onnx_node(&b->graph, type, &x, 1, NULL, NULL);
 }
 
-static onnx_value binary(builder *b, const char *type, onnx_value x, onnx_value y) {
+static onnx_value binary(builder *b, const char *type, onnx_value x, onnx_value y)
+{
     return onnx_node(&b->graph, type, (onnx_value[]){x, y}, 2, NULL, NULL);
 }
 
-static onnx_value with_int(builder *b, const char *type, const onnx_value *inputs, size_t count, const char *attribute, int64_t value) {
+static onnx_value with_int(builder *b, const char *type, const onnx_value *inputs, size_t count, const char *attribute, int64_t value)
+{
     const onnx_attribute attributes[] = {{.name = attribute, .type = ONNX_ATTRIBUTE_INT, .i = value}, {.name = NULL}};
     return onnx_node(&b->graph, type, inputs, count, attributes, NULL);
 }
 
-static onnx_value integer(builder *b, int64_t value) {
+static onnx_value integer(builder *b, int64_t value)
+{
     return onnx_ints(&b->graph, &value, 1);
 }
 
-static onnx_value transpose(builder *b, onnx_value x, int64_t d0, int64_t d1, int64_t d2, int64_t d3) {
+static onnx_value transpose(builder *b, onnx_value x, int64_t d0, int64_t d1, int64_t d2, int64_t d3)
+{
     const int64_t order[] = {d0, d1, d2, d3};
     const onnx_attribute attributes[] = {{.name = "perm", .type = ONNX_ATTRIBUTE_INTS, .ints = order, .count = 4}, {.name = NULL}};
     return onnx_node(&b->graph, "Transpose", &x, 1, attributes, NULL);
 }
 
-static onnx_value unsqueeze(builder *b, onnx_value x, int64_t axis) {
+static onnx_value unsqueeze(builder *b, onnx_value x, int64_t axis)
+{
     return binary(b, "Unsqueeze", x, integer(b, axis));
 }
 
-static onnx_value cast(builder *b, onnx_value x, int64_t type) {
+static onnx_value cast(builder *b, onnx_value x, int64_t type)
+{
     return with_int(b, "Cast", &x, 1, "to", type);
 }
 
@@ -69,7 +76,8 @@ static onnx_value reduce_sum(builder *b, onnx_value x, int64_t axis) { /* keeps 
 
 /* The Hugging Face name of the parameter at `place`, or `fallback`: q, k and v are
  * places inside one block, so every named weight is found. */
-static const char *weight_name(const builder *b, tandem_place place) {
+static const char *weight_name(const builder *b, tandem_place place)
+{
     for (size_t i = 0; i < tandem_model_parameter_count(b->model); i++) {
         const tandem_parameter *parameter = tandem_model_parameter(b->model, i);
         if (parameter->offset == (size_t)place) {
@@ -79,7 +87,8 @@ static const char *weight_name(const builder *b, tandem_place place) {
     return NULL;
 }
 
-static onnx_value vector(builder *b, tandem_place place, int64_t size) {
+static onnx_value vector(builder *b, tandem_place place, int64_t size)
+{
     const char *name = weight_name(b, place);
     if (!name) {
         b->graph.rc = tandem_error("no parameter at place %lld of the arena", (long long)place);
@@ -88,7 +97,8 @@ static onnx_value vector(builder *b, tandem_place place, int64_t size) {
     return onnx_weight_add(&b->graph, name, b->arena + place, 1, (size_t)size, false, false);
 }
 
-static onnx_value matrix(builder *b, tandem_place place, int64_t rows, int64_t columns, bool transposed) {
+static onnx_value matrix(builder *b, tandem_place place, int64_t rows, int64_t columns, bool transposed)
+{
     const char *name = weight_name(b, place);
     if (!name) {
         b->graph.rc = tandem_error("no parameter at place %lld of the arena", (long long)place);
@@ -98,12 +108,14 @@ static onnx_value matrix(builder *b, tandem_place place, int64_t rows, int64_t c
 }
 
 /* x W^T + bias; `bias` may be -1. */
-static onnx_value linear(builder *b, onnx_value x, tandem_place weight, tandem_place bias, int64_t out, int64_t in) {
+static onnx_value linear(builder *b, onnx_value x, tandem_place weight, tandem_place bias, int64_t out, int64_t in)
+{
     onnx_value y = binary(b, "MatMul", x, matrix(b, weight, out, in, true));
     return bias < 0 ? y : binary(b, "Add", y, vector(b, bias, out));
 }
 
-static onnx_value layer_norm(builder *b, onnx_value x, tandem_place weight, tandem_place bias, const char *output) {
+static onnx_value layer_norm(builder *b, onnx_value x, tandem_place weight, tandem_place bias, const char *output)
+{
     const onnx_attribute attributes[] = {{.name = "axis", .type = ONNX_ATTRIBUTE_INT, .i = -1},
                                          {.name = "epsilon", .type = ONNX_ATTRIBUTE_FLOAT, .f = (float)b->spec->norm_eps},
                                          {.name = NULL}};
@@ -113,7 +125,8 @@ static onnx_value layer_norm(builder *b, onnx_value x, tandem_place weight, tand
 
 /* ---- encoder ---------------------------------------------------------------------------------- */
 
-static onnx_value embeddings(builder *b) {
+static onnx_value embeddings(builder *b)
+{
     const tandem_encoder_spec *s = b->spec;
     onnx_value ids = onnx_named("input_ids");
     onnx_value x = binary(b, "Gather", matrix(b, s->word_embedding, s->vocab, s->hidden, false), ids);
@@ -130,7 +143,8 @@ static onnx_value embeddings(builder *b) {
     return layer_norm(b, x, s->embedding_norm_weight, s->embedding_norm_bias, NULL);
 }
 
-static void masks(builder *b) {
+static void masks(builder *b)
+{
     onnx_graph *g = &b->graph;
     b->mask = cast(b, onnx_named("attention_mask"), ONNX_FLOAT);
     onnx_value missing = binary(b, "Sub", onnx_float(g, 1.0F), b->mask);
@@ -143,7 +157,8 @@ static void masks(builder *b) {
     b->hidden_shape = onnx_ints(g, hidden_shape, 3);
 }
 
-static onnx_value attention(builder *b, onnx_value x, const tandem_layer_places *layer) {
+static onnx_value attention(builder *b, onnx_value x, const tandem_layer_places *layer)
+{
     const int64_t h = b->spec->hidden;
     onnx_value part[3]; /* query, key, value as [batch, sequence, heads, head size] */
     for (int64_t i = 0; i < 3; i++) {
@@ -159,7 +174,8 @@ static onnx_value attention(builder *b, onnx_value x, const tandem_layer_places 
     return linear(b, context, layer->attention_out_weight, layer->attention_out_bias, h, h);
 }
 
-static onnx_value activation(builder *b, onnx_value x) {
+static onnx_value activation(builder *b, onnx_value x)
+{
     onnx_graph *g = &b->graph;
     switch (b->spec->activation) {
     case TANDEM_ACTIVATION_RELU:
@@ -180,7 +196,8 @@ static onnx_value activation(builder *b, onnx_value x) {
     return binary(b, "Mul", binary(b, "Mul", x, binary(b, "Add", erf, onnx_float(g, 1.0F))), onnx_float(g, 0.5F));
 }
 
-static onnx_value encoder(builder *b, const char *output) {
+static onnx_value encoder(builder *b, const char *output)
+{
     const tandem_encoder_spec *s = b->spec;
     onnx_value x = embeddings(b);
     masks(b);
@@ -199,7 +216,8 @@ static onnx_value encoder(builder *b, const char *output) {
 /* ---- heads ---------------------------------------------------------------------------------------- */
 
 /* The hidden state of the first or last attended token, [batch, hidden]. */
-static onnx_value attended_token(builder *b, onnx_value hidden, bool last) {
+static onnx_value attended_token(builder *b, onnx_value hidden, bool last)
+{
     const onnx_attribute which[] = {{.name = "axis", .type = ONNX_ATTRIBUTE_INT, .i = 1},
                                     {.name = "keepdims", .type = ONNX_ATTRIBUTE_INT, .i = 1},
                                     {.name = "select_last_index", .type = ONNX_ATTRIBUTE_INT, .i = last},
@@ -209,17 +227,20 @@ static onnx_value attended_token(builder *b, onnx_value hidden, bool last) {
 }
 
 /* Sum over attended tokens of weight * hidden, [batch, hidden]; weights are [batch, sequence]. */
-static onnx_value weighted_sum(builder *b, onnx_value hidden, onnx_value weights) {
+static onnx_value weighted_sum(builder *b, onnx_value hidden, onnx_value weights)
+{
     onnx_value product = binary(b, "Mul", hidden, unsqueeze(b, weights, 2));
     return with_int(b, "ReduceSum", (onnx_value[]){product, integer(b, 1)}, 2, "keepdims", 0);
 }
 
-static onnx_value at_least(builder *b, onnx_value x, float floor) {
+static onnx_value at_least(builder *b, onnx_value x, float floor)
+{
     return binary(b, "Max", x, onnx_float(&b->graph, floor));
 }
 
 /* The six modes, as sentence-transformers' Pooling computes them. */
-static onnx_value pool(builder *b, onnx_value hidden, tandem_pooling pooling) {
+static onnx_value pool(builder *b, onnx_value hidden, tandem_pooling pooling)
+{
     switch (pooling) {
     case TANDEM_POOL_CLS:
         return attended_token(b, hidden, false);
@@ -252,7 +273,8 @@ static onnx_value pool(builder *b, onnx_value hidden, tandem_pooling pooling) {
     return binary(b, "Div", weighted_sum(b, hidden, b->mask), total);
 }
 
-static void embedding_head(builder *b, onnx_value hidden, const tandem_model_info *info) {
+static void embedding_head(builder *b, onnx_value hidden, const tandem_model_info *info)
+{
     onnx_value embedding = pool(b, hidden, info->pooling);
     if (info->normalize) {
         static const int64_t axis[] = {-1};
@@ -265,7 +287,8 @@ static void embedding_head(builder *b, onnx_value hidden, const tandem_model_inf
     onnx_node(&b->graph, "Identity", &embedding, 1, NULL, "sentence_embedding");
 }
 
-static void classification_head(builder *b, onnx_value hidden) {
+static void classification_head(builder *b, onnx_value hidden)
+{
     const tandem_encoder_spec *s = b->spec;
     /* Index 0 of axis 1: the first token, whatever the mask, as transformers does. */
     onnx_value zero = integer(b, 0);
@@ -280,7 +303,8 @@ static void classification_head(builder *b, onnx_value hidden) {
 
 /* ---- public ---------------------------------------------------------------------------------------- */
 
-int tandem_onnx_write(const tandem_model *model, const char *path) {
+int tandem_onnx_write(const tandem_model *model, const char *path)
+{
     const tandem_model_info *info = tandem_model_describe(model);
     const tandem_encoder_spec *spec = tandem_model_spec(model);
     const onnx_dim ids[] = {{"batch_size", 0}, {"sequence_length", 0}};
@@ -308,7 +332,8 @@ int tandem_onnx_write(const tandem_model *model, const char *path) {
     return rc;
 }
 
-int tandem_onnx_export(const tandem_model *model, const char *directory) {
+int tandem_onnx_export(const tandem_model *model, const char *directory)
+{
     char *staged = NULL;
     char *graph = NULL;
     int rc;

@@ -17,7 +17,8 @@ static const uint64_t ONNX_SIZE_LIMIT = (UINT64_C(1) << 31) - 1;
 
 /* ---- varints and fields ------------------------------------------------------------- */
 
-static size_t varint_encode(unsigned char out[10], uint64_t value) {
+static size_t varint_encode(unsigned char out[10], uint64_t value)
+{
     size_t length = 0;
     while (value >= 0x80) {
         out[length++] = (unsigned char)(value | 0x80);
@@ -27,43 +28,51 @@ static size_t varint_encode(unsigned char out[10], uint64_t value) {
     return length;
 }
 
-static size_t varint_size(uint64_t value) {
+static size_t varint_size(uint64_t value)
+{
     unsigned char bytes[10];
     return varint_encode(bytes, value);
 }
 
-static int put_varint(tandem_buffer *out, uint64_t value) {
+static int put_varint(tandem_buffer *out, uint64_t value)
+{
     unsigned char bytes[10];
     return tandem_buffer_append(out, bytes, varint_encode(bytes, value));
 }
 
-static int put_tag(tandem_buffer *out, unsigned field, unsigned wire) {
+static int put_tag(tandem_buffer *out, unsigned field, unsigned wire)
+{
     return put_varint(out, (uint64_t)field << 3 | wire);
 }
 
-static int put_int(tandem_buffer *out, unsigned field, int64_t value) {
+static int put_int(tandem_buffer *out, unsigned field, int64_t value)
+{
     TANDEM_TRY(put_tag(out, field, WIRE_VARINT));
     return put_varint(out, (uint64_t)value);
 }
 
-static int put_float(tandem_buffer *out, unsigned field, float value) {
+static int put_float(tandem_buffer *out, unsigned field, float value)
+{
     TANDEM_TRY(put_tag(out, field, WIRE_FIXED32));
     return tandem_buffer_append(out, &value, sizeof value); /* x86-64 and AArch64: little-endian */
 }
 
-static int put_bytes(tandem_buffer *out, unsigned field, const void *data, size_t length) {
+static int put_bytes(tandem_buffer *out, unsigned field, const void *data, size_t length)
+{
     TANDEM_TRY(put_tag(out, field, WIRE_BYTES));
     TANDEM_TRY(put_varint(out, length));
     return tandem_buffer_append(out, data, length);
 }
 
-static int put_string(tandem_buffer *out, unsigned field, const char *text) {
+static int put_string(tandem_buffer *out, unsigned field, const char *text)
+{
     return put_bytes(out, field, text, strlen(text));
 }
 
 /* ---- graph ------------------------------------------------------------------------------ */
 
-void onnx_graph_free(onnx_graph *graph) {
+void onnx_graph_free(onnx_graph *graph)
+{
     for (size_t i = 0; i < graph->weight_count; i++) {
         free(graph->weights[i].name);
     }
@@ -75,20 +84,23 @@ void onnx_graph_free(onnx_graph *graph) {
     memset(graph, 0, sizeof *graph);
 }
 
-onnx_value onnx_named(const char *name) {
+onnx_value onnx_named(const char *name)
+{
     onnx_value value;
     snprintf(value.text, sizeof value.text, "%s", name);
     return value;
 }
 
-static onnx_value fresh(onnx_graph *graph, const char *stem) {
+static onnx_value fresh(onnx_graph *graph, const char *stem)
+{
     onnx_value value;
     snprintf(value.text, sizeof value.text, "%s_%zu", stem, graph->next++);
     return value;
 }
 
 /* ValueInfoProto{name=1, type=2{tensor_type=1{elem_type=1, shape=2{dim=1{value=1 | param=2}}}}} */
-static int value_info(onnx_graph *graph, unsigned field, const char *name, int type, const onnx_dim *dims, size_t count) {
+static int value_info(onnx_graph *graph, unsigned field, const char *name, int type, const onnx_dim *dims, size_t count)
+{
     tandem_buffer shape = TANDEM_BUFFER_INIT;
     tandem_buffer tensor = TANDEM_BUFFER_INIT;
     tandem_buffer dim = TANDEM_BUFFER_INIT;
@@ -113,20 +125,23 @@ done:
     return rc;
 }
 
-void onnx_graph_input(onnx_graph *graph, const char *name, int type, const onnx_dim *dims, size_t count) {
+void onnx_graph_input(onnx_graph *graph, const char *name, int type, const onnx_dim *dims, size_t count)
+{
     if (graph->rc == TANDEM_OK) {
         graph->rc = value_info(graph, 11, name, type, dims, count);
     }
 }
 
-void onnx_graph_output(onnx_graph *graph, const char *name, int type, const onnx_dim *dims, size_t count) {
+void onnx_graph_output(onnx_graph *graph, const char *name, int type, const onnx_dim *dims, size_t count)
+{
     if (graph->rc == TANDEM_OK) {
         graph->rc = value_info(graph, 12, name, type, dims, count);
     }
 }
 
 /* A small constant as TensorProto{dims=1, data_type=2, name=8, raw_data=9}. */
-static int constant(onnx_graph *graph, const char *name, int type, const int64_t *dims, size_t dim_count, const void *data, size_t bytes) {
+static int constant(onnx_graph *graph, const char *name, int type, const int64_t *dims, size_t dim_count, const void *data, size_t bytes)
+{
     tandem_buffer *tensor = &graph->scratch;
     tandem_buffer_clear(tensor);
     for (size_t i = 0; i < dim_count; i++) {
@@ -138,7 +153,8 @@ static int constant(onnx_graph *graph, const char *name, int type, const int64_t
     return put_bytes(&graph->values, 5, tensor->data, tensor->length);
 }
 
-onnx_value onnx_float(onnx_graph *graph, float value) {
+onnx_value onnx_float(onnx_graph *graph, float value)
+{
     onnx_value name = fresh(graph, "constant");
     if (graph->rc == TANDEM_OK) {
         graph->rc = constant(graph, name.text, ONNX_FLOAT, NULL, 0, &value, sizeof value);
@@ -146,7 +162,8 @@ onnx_value onnx_float(onnx_graph *graph, float value) {
     return name;
 }
 
-onnx_value onnx_ints(onnx_graph *graph, const int64_t *values, size_t count) {
+onnx_value onnx_ints(onnx_graph *graph, const int64_t *values, size_t count)
+{
     onnx_value name = fresh(graph, "constant");
     int64_t dim = (int64_t)count;
     if (graph->rc == TANDEM_OK) {
@@ -155,7 +172,8 @@ onnx_value onnx_ints(onnx_graph *graph, const int64_t *values, size_t count) {
     return name;
 }
 
-onnx_value onnx_weight_add(onnx_graph *graph, const char *name, const float *data, size_t rows, size_t columns, bool matrix, bool transpose) {
+onnx_value onnx_weight_add(onnx_graph *graph, const char *name, const float *data, size_t rows, size_t columns, bool matrix, bool transpose)
+{
     if (graph->rc == TANDEM_OK) {
         graph->rc = tandem_grow((void **)&graph->weights, &graph->weight_capacity, graph->weight_count + 1, sizeof *graph->weights);
     }
@@ -171,7 +189,8 @@ onnx_value onnx_weight_add(onnx_graph *graph, const char *name, const float *dat
 }
 
 /* AttributeProto{name=1, f=2, i=3, ints=8, type=20} */
-static int put_attribute(tandem_buffer *node, tandem_buffer *scratch, const onnx_attribute *attribute) {
+static int put_attribute(tandem_buffer *node, tandem_buffer *scratch, const onnx_attribute *attribute)
+{
     tandem_buffer_clear(scratch);
     TANDEM_TRY(put_string(scratch, 1, attribute->name));
     switch (attribute->type) {
@@ -192,7 +211,8 @@ static int put_attribute(tandem_buffer *node, tandem_buffer *scratch, const onnx
 }
 
 /* NodeProto{input=1, output=2, name=3, op_type=4, attribute=5} */
-static int put_node(onnx_graph *graph, const char *type, const onnx_value *inputs, size_t count, const onnx_attribute *attributes, const char *output) {
+static int put_node(onnx_graph *graph, const char *type, const onnx_value *inputs, size_t count, const onnx_attribute *attributes, const char *output)
+{
     tandem_buffer *node = &graph->scratch;
     tandem_buffer_clear(node);
     for (size_t i = 0; i < count; i++) {
@@ -207,7 +227,8 @@ static int put_node(onnx_graph *graph, const char *type, const onnx_value *input
     return put_bytes(&graph->nodes, 1, node->data, node->length);
 }
 
-onnx_value onnx_node(onnx_graph *graph, const char *type, const onnx_value *inputs, size_t count, const onnx_attribute *attributes, const char *output) {
+onnx_value onnx_node(onnx_graph *graph, const char *type, const onnx_value *inputs, size_t count, const onnx_attribute *attributes, const char *output)
+{
     onnx_value name = output ? onnx_named(output) : fresh(graph, type);
     if (graph->rc == TANDEM_OK) {
         graph->rc = put_node(graph, type, inputs, count, attributes, name.text);
@@ -218,7 +239,8 @@ onnx_value onnx_node(onnx_graph *graph, const char *type, const onnx_value *inpu
 /* ---- the file ---------------------------------------------------------------------------- */
 
 /* Everything of a weight's TensorProto but its payload. */
-static int weight_head(tandem_buffer *out, const onnx_weight *weight, uint64_t payload) {
+static int weight_head(tandem_buffer *out, const onnx_weight *weight, uint64_t payload)
+{
     tandem_buffer_clear(out);
     if (weight->matrix) {
         TANDEM_TRY(put_int(out, 1, (int64_t)(weight->transpose ? weight->columns : weight->rows)));
@@ -230,12 +252,14 @@ static int weight_head(tandem_buffer *out, const onnx_weight *weight, uint64_t p
     return put_varint(out, payload);
 }
 
-static uint64_t payload_size(const onnx_weight *weight) {
+static uint64_t payload_size(const onnx_weight *weight)
+{
     return (uint64_t)weight->rows * weight->columns * sizeof(float);
 }
 
 /* Streams [columns, rows] of a [rows, columns] matrix, some output rows at a time. */
-static int write_transposed(tandem_writer *writer, const onnx_weight *weight) {
+static int write_transposed(tandem_writer *writer, const onnx_weight *weight)
+{
     enum { BLOCK = 64 };
     float *block = tandem_alloc(BLOCK * weight->rows, sizeof *block);
     if (!block) {
@@ -255,7 +279,8 @@ static int write_transposed(tandem_writer *writer, const onnx_weight *weight) {
     return rc;
 }
 
-static int write_weights(tandem_writer *writer, const onnx_graph *graph, tandem_buffer *scratch) {
+static int write_weights(tandem_writer *writer, const onnx_graph *graph, tandem_buffer *scratch)
+{
     for (size_t i = 0; i < graph->weight_count; i++) {
         const onnx_weight *weight = &graph->weights[i];
         uint64_t payload = payload_size(weight);
@@ -274,7 +299,8 @@ static int write_weights(tandem_writer *writer, const onnx_graph *graph, tandem_
 }
 
 /* The bytes that the weights will take inside GraphProto. */
-static int weights_size(uint64_t *out, const onnx_graph *graph, tandem_buffer *scratch) {
+static int weights_size(uint64_t *out, const onnx_graph *graph, tandem_buffer *scratch)
+{
     *out = 0;
     for (size_t i = 0; i < graph->weight_count; i++) {
         uint64_t payload = payload_size(&graph->weights[i]);
@@ -287,7 +313,8 @@ static int weights_size(uint64_t *out, const onnx_graph *graph, tandem_buffer *s
 
 /* ModelProto{ir_version=1, producer_name=2, graph=7, opset_import=8{version=2}};
  * GraphProto{node=1, name=2, initializer=5, input=11, output=12} */
-int onnx_graph_write(const onnx_graph *graph, const char *graph_name, const char *path) {
+int onnx_graph_write(const onnx_graph *graph, const char *graph_name, const char *path)
+{
     TANDEM_TRY(graph->rc);
     tandem_buffer head = TANDEM_BUFFER_INIT;
     tandem_buffer name = TANDEM_BUFFER_INIT;

@@ -67,7 +67,6 @@ static int describe_weight(tandem_model *model, const tandem_weight_row *row, in
     out->shape[0] = dim_size(&model->spec, row->rows);
     out->shape[1] = out->dims == 2 ? dim_size(&model->spec, row->columns) : 0;
     out->decay = out->dims == 2; /* what has one dimension is a bias or belongs to a LayerNorm */
-    out->trained = is_parameter(model, row);
     if (!tandem_size_mul(&out->count, (size_t)out->shape[0], (size_t)dim_size(&model->spec, row->columns))) {
         return tandem_error("weight %s: its shape is too large", out->name);
     }

@@ -40,8 +40,8 @@ for step in $steps; do
     measure "$model" scifact/zero-shot.run ;;
   seeds)
     for seed in 13 14 15; do
-      [ -d scifact/seed-$seed ] || "$tandem" train bi "$here/configs/bi-encoder.json" --set model="$model" \
-        --set data.dataset="$data" --set dev.dataset= --set max_length=256 --set seed=$seed -o scifact/seed-$seed
+      [ -d scifact/seed-$seed ] || "$tandem" train bi "$here/configs/scifact-pairs.json" --set model="$model" \
+        --set seed=$seed -o scifact/seed-$seed
       measure scifact/seed-$seed scifact/seed-$seed.run
     done
     "$tandem" eval "$data"/qrels/test.tsv scifact/zero-shot.run scifact/seed-{13,14,15}.run -m ndcg@10,map,recall@100 --compare ;;

@@ -12,7 +12,7 @@ modules=(base data model mining eval train cli) # each may use those before it
 # The public headers of each module. A new header is added here.
 headers_of() {
     case $1 in
-    base) echo error memory file log json settings hash random machine cache ;;
+    base) echo error memory file log json settings hash random machine openmp cache ;;
     data) echo batch dataset groups qrels token_store tokenizer vectors ;;
     model) echo model onnx safetensors ;;
     mining) echo negatives search ;;

@@ -60,7 +60,7 @@ int tandem_adamw_new(tandem_adamw **out, size_t floats, const tandem_span *spans
 
 int tandem_adamw_for_model(tandem_adamw **out, const tandem_model *model, double weight_decay)
 {
-    size_t floats = 0, used = 0, count = tandem_model_parameter_count(model);
+    size_t floats = 0, count = tandem_model_parameter_count(model);
     tandem_span *spans = tandem_alloc(count, sizeof *spans);
 
     if (spans == NULL) {
@@ -69,12 +69,10 @@ int tandem_adamw_for_model(tandem_adamw **out, const tandem_model *model, double
     for (size_t i = 0; i < count; i++) {
         const tandem_parameter *parameter = tandem_model_parameter(model, i);
 
-        if (parameter->trained) {
-            spans[used++] = (tandem_span){parameter->offset, parameter->count, parameter->decay};
-        }
+        spans[i] = (tandem_span){parameter->offset, parameter->count, parameter->decay};
     }
     tandem_model_parameters(model, &floats);
-    int rc = tandem_adamw_new(out, floats, spans, used, weight_decay);
+    int rc = tandem_adamw_new(out, floats, spans, count, weight_decay);
     free(spans);
     return rc;
 }

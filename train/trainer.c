@@ -226,12 +226,22 @@ static tandem_train_result result_of(const tandem_trainer *t)
     };
 }
 
+static void log_plan(const tandem_trainer *t)
+{
+    size_t negatives = 0;
+
+    for (size_t i = 0; i < t->examples->count; i++) {
+        negatives += t->examples->items[i].negative_count;
+    }
+    tandem_log_info("%zu examples with %zu hard negatives, %llu steps (%llu an epoch, %llu of warm-up), %zu threads",
+                    t->examples->count, negatives, (unsigned long long)t->total_steps,
+                    (unsigned long long)t->steps_an_epoch, (unsigned long long)t->warmup_steps, tandem_machine_threads());
+}
+
 static int run(tandem_train_result *out, tandem_trainer *t, bool resume)
 {
     TANDEM_TRY(tandem_trainer_open(t, resume));
-    tandem_log_info("%zu examples, %llu steps (%llu an epoch, %llu of warm-up), %zu threads", t->examples->count,
-                    (unsigned long long)t->total_steps, (unsigned long long)t->steps_an_epoch,
-                    (unsigned long long)t->warmup_steps, tandem_machine_threads());
+    log_plan(t);
     if (t->state.metrics_bytes == 0) {
         TANDEM_TRY(tandem_journal_add_start(t->journal, t->data, (uint64_t)t->config->seed));
     }

@@ -90,7 +90,6 @@ typedef struct {
     int64_t shape[4];
     size_t offset, count; /* floats in the arena */
     bool decay;           /* false for biases and LayerNorm */
-    bool trained;         /* false where no output depends on it: a bi-encoder's unused pooler */
 } tandem_parameter;
 
 size_t tandem_model_parameter_count(const tandem_model *model);

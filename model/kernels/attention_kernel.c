@@ -1,19 +1,19 @@
 /* attention_kernel.c - softmax attention over packed sequences, forward and backward.
  *
  * Work is cut into (sequence, head) items, each computed by one thread. Within an
- * item, queries go in blocks and everything of a block is kept transposed: a score
- * matrix is [keys, queries], so that the vector lanes are queries. Softmax is then
- * element by element down the rows, any length and any head size needs no masking,
- * and all five matrix products are one loop: rows of scalars, broadcast, times
- * vectors. A sequence's whole row of scores fits a block; the backward pass computes
- * it again from the saved logarithm of the softmax's denominator (Dao et al. 2022,
- * FlashAttention, section 3.1), so nothing of size length^2 is ever kept.
+ * item, queries go in blocks whose score matrices are kept transposed, [keys,
+ * queries], so that the vector lanes are queries: softmax is then element by element
+ * down the rows and any length needs no masking. All five matrix products are one
+ * loop: rows of scalars, broadcast, times vectors. The scores of a block with all keys
+ * are in memory at once; the backward pass computes them again from the saved
+ * logarithm of the softmax's denominator (Dao et al. 2022, FlashAttention, section
+ * 3.1), so nothing of size length^2 is ever kept.
  */
 #include <math.h>
-#include <omp.h>
 
 #include "model/kernels/kernels.h"
 #include "model/kernels/simd.h"
+#include "tandem/openmp.h"
 
 /* Rows and vectors of a register tile: 8 x 3 of 32 registers, 4 x 3 of 16. */
 enum { BLOCK = TANDEM_QUERY_BLOCK, TILE_VECTORS = 3 };
@@ -85,16 +85,18 @@ ALWAYS_INLINE void tile_column(int vectors, size_t rows, size_t depth, scalars a
     }
 }
 
-/* c [rows, width] (+)= a [rows, depth] * b [depth, width]; width is a multiple of LANES. */
+/* c [rows, width] (+)= a [rows, depth] * b [depth, width]; width is a multiple of
+ * LANES. Four vectors go as two and two: a tile of one would wait for its sums. */
 ALWAYS_INLINE void multiply(size_t rows, size_t depth, size_t width, scalars a, const float *b, size_t ldb, float *c, size_t ldc, bool accumulate) {
-    size_t column = 0;
-    for (; column + TILE_VECTORS * LANES <= width; column += TILE_VECTORS * LANES) {
-        tile_column(TILE_VECTORS, rows, depth, a, b + column, ldb, c + column, ldc, accumulate);
-    }
-    if (width - column == 2 * LANES) {
-        tile_column(2, rows, depth, a, b + column, ldb, c + column, ldc, accumulate);
-    } else if (width - column == LANES) {
-        tile_column(1, rows, depth, a, b + column, ldb, c + column, ldc, accumulate);
+    for (size_t left = width / LANES, take; left > 0; left -= take, b += take * LANES, c += take * LANES) {
+        take = left == 4 ? 2 : left < TILE_VECTORS ? left : TILE_VECTORS;
+        if (take == 3) {
+            tile_column(3, rows, depth, a, b, ldb, c, ldc, accumulate);
+        } else if (take == 2) {
+            tile_column(2, rows, depth, a, b, ldb, c, ldc, accumulate);
+        } else {
+            tile_column(1, rows, depth, a, b, ldb, c, ldc, accumulate);
+        }
     }
 }
 
@@ -110,22 +112,24 @@ static void multiply_columns(size_t rows, size_t depth, size_t width, const floa
 
 /* ---- one (sequence, head) ------------------------------------------------------------ */
 
-/* Where an item lies and a thread's scratch memory. */
+/* Where an item lies and a thread's scratch memory. Rows of `size` floats are padded
+ * with zeros to a whole number of vectors. */
 typedef struct {
-    size_t length, size, padded;  /* tokens; head size, and rounded up to the lanes */
-    size_t first;                 /* the sequence's first token in the batch */
+    size_t length, size, padded; /* tokens; head size; head size rounded up to the lanes */
+    size_t first;                /* the sequence's first token in the batch */
     size_t head, heads, hidden;
-    size_t in_stride;             /* of qkv: 3 * hidden */
-    float scale;                  /* of the scores: 1 / sqrt(head size) */
-    float *keys, *values;         /* [length, size], bias added */
-    float *d_keys, *d_values;     /* [length, padded] */
-    float *scores, *d_scores;     /* [length, BLOCK] */
-    float *query_columns, *out_columns, *d_columns; /* [size, BLOCK] */
-    float *query_rows, *d_out_rows;                 /* [BLOCK, padded] */
+    size_t in_stride;            /* of qkv: 3 * hidden */
+    size_t block;                /* queries at a time, a multiple of the lanes */
+    float scale;                 /* of the scores: 1 / sqrt(head size) */
+    float *keys, *values;        /* [length, padded], bias added */
+    float *d_keys, *d_values;    /* [length, padded] */
+    float *scores, *d_scores;    /* [length, BLOCK]: of a block, transposed */
+    float *queries, *d_out, *result;        /* [BLOCK, padded]: rows of a block */
+    float *query_columns, *d_out_columns;   /* [padded, BLOCK]: the same transposed */
 } item;
 
-static size_t round_up(size_t n, size_t unit) {
-    return (n + unit - 1) / unit * unit;
+static size_t divide_up(size_t n, size_t unit) {
+    return (n + unit - 1) / unit;
 }
 
 static item item_make(const tandem_attention *attention, size_t index, float *scratch) {
@@ -133,7 +137,7 @@ static item item_make(const tandem_attention *attention, size_t index, float *sc
     item it = {
         .length = (size_t)(attention->offsets[sequence + 1] - attention->offsets[sequence]),
         .size = attention->head_size,
-        .padded = round_up(attention->head_size, LANES),
+        .padded = divide_up(attention->head_size, LANES) * LANES,
         .first = (size_t)attention->offsets[sequence],
         .head = index % attention->heads,
         .heads = attention->heads,
@@ -141,8 +145,11 @@ static item item_make(const tandem_attention *attention, size_t index, float *sc
         .in_stride = 3 * attention->heads * attention->head_size,
         .scale = 1.0f / sqrtf((float)attention->head_size),
     };
-    float **parts[] = {&it.keys, &it.values, &it.d_keys, &it.d_values, &it.scores, &it.d_scores, &it.query_columns, &it.out_columns, &it.d_columns, &it.query_rows, &it.d_out_rows};
-    size_t along = it.length * round_up(it.size, 16), wide = it.length * BLOCK, block = BLOCK * round_up(it.size, 16);
+    /* Blocks of about equal width: the last one should not be a single vector. */
+    size_t vectors = divide_up(it.length, LANES), blocks = divide_up(vectors, BLOCK / LANES);
+    it.block = blocks == 0 ? LANES : divide_up(vectors, blocks) * LANES;
+    float **parts[] = {&it.keys, &it.values, &it.d_keys, &it.d_values, &it.scores, &it.d_scores, &it.queries, &it.d_out, &it.result, &it.query_columns, &it.d_out_columns};
+    size_t along = it.length * divide_up(it.size, 16) * 16, wide = it.length * BLOCK, block = BLOCK * divide_up(it.size, 16) * 16;
     size_t floats[] = {along, along, along, along, wide, wide, block, block, block, block, block};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         *parts[i] = scratch;
@@ -151,52 +158,50 @@ static item item_make(const tandem_attention *attention, size_t index, float *sc
     return it;
 }
 
-/* to [length, size] = rows of qkv from column `from`, bias added. */
-static void gather(const item *it, const float *qkv, const float *bias, size_t from, float *to) {
-    for (size_t i = 0; i < it->length; i++) {
-        const float *row = qkv + (it->first + i) * it->in_stride + from;
-        if (bias == NULL) {
-            memcpy(to + i * it->size, row, it->size * sizeof *to);
-            continue;
+/* A block of an item's queries: `count` of them from `start`, in `lanes` lanes. */
+typedef struct {
+    size_t start, count, lanes;
+} block;
+
+static block block_make(const item *it, size_t start) {
+    size_t count = it->length - start < it->block ? it->length - start : it->block;
+    return (block){start, count, divide_up(count, LANES) * LANES};
+}
+
+/* to [rows, padded] = factor * (`count` rows of `from` + bias), zero rows after them. */
+static void pack_rows(const item *it, const float *from, size_t stride, const float *bias, float factor, size_t count, size_t rows, float *to) {
+    for (size_t i = 0; i < count; i++, from += stride) {
+        for (size_t d = 0; d < it->padded; d += LANES, to += LANES) {
+            size_t left = it->size - d;
+            vfloat v = left >= LANES ? vload(from + d) : vload_part(from + d, left);
+            if (bias != NULL) {
+                v += left >= LANES ? vload(bias + d) : vload_part(bias + d, left);
+            }
+            vstore(to, factor * v);
         }
-        for (size_t d = 0; d < it->size; d++) {
-            to[i * it->size + d] = row[d] + bias[from + d];
+    }
+    memset(to, 0, (rows - count) * it->padded * sizeof *to);
+}
+
+/* `count` rows of `to` = factor of the row * from [count, padded]. */
+static void unpack_rows(const item *it, const float *from, const float *factor, size_t count, float *to, size_t stride) {
+    for (size_t i = 0; i < count; i++, to += stride) {
+        for (size_t d = 0; d < it->padded; d += LANES, from += LANES) {
+            vfloat v = vload(from) * factor[i];
+            if (it->size - d >= LANES) {
+                vstore(to + d, v);
+            } else {
+                vstore_part(to + d, v, it->size - d);
+            }
         }
     }
 }
 
-/* to [size, BLOCK] = transpose of `count` rows, times `factor`, zeros after them. */
-static void transpose_in(const item *it, const float *rows, size_t stride, const float *bias, size_t count, size_t lanes, float factor, float *to) {
-    for (size_t i = 0; i < count; i++) {
-        for (size_t d = 0; d < it->size; d++) {
-            to[d * BLOCK + i] = (bias == NULL ? rows[i * stride + d] : rows[i * stride + d] + bias[d]) * factor;
-        }
-    }
-    for (size_t d = 0; d < it->size; d++) {
-        for (size_t i = count; i < lanes; i++) {
-            to[d * BLOCK + i] = 0;
-        }
-    }
-}
-
-/* to [lanes, padded] = the rows that `columns` [size, BLOCK] holds transposed. */
-static void untranspose(const item *it, const float *columns, size_t lanes, float *to) {
-    for (size_t i = 0; i < lanes; i++) {
-        float *row = to + i * it->padded;
-        for (size_t d = 0; d < it->size; d++) {
-            row[d] = columns[d * BLOCK + i];
-        }
-        for (size_t d = it->size; d < it->padded; d++) {
-            row[d] = 0;
-        }
-    }
-}
-
-/* `count` rows of the output = transpose of columns [size, BLOCK], times factor. */
-static void transpose_out(const item *it, const float *columns, size_t count, const float *factor, float *rows, size_t stride) {
-    for (size_t i = 0; i < count; i++) {
-        for (size_t d = 0; d < it->size; d++) {
-            rows[i * stride + d] = columns[d * BLOCK + i] * factor[i];
+/* to [padded, BLOCK] = transpose of from [lanes, padded]. */
+static void transpose(const item *it, const float *from, size_t lanes, float *to) {
+    for (size_t i = 0; i < lanes; i += 4) {
+        for (size_t d = 0; d < it->padded; d += 4) {
+            transpose_4x4(from + i * it->padded + d, it->padded, to + d * BLOCK + i, BLOCK);
         }
     }
 }
@@ -218,7 +223,7 @@ static mask_keys mask_keys_make(const item *it, tandem_mask mask, size_t query) 
 }
 
 /* Turns one vector of columns of scores into exponentials, in place, dropped ones 0;
- * gives the inverse of the softmax's denominator and its logarithm. */
+ * gives the inverse of the softmax's denominator and, if asked for, its logarithm. */
 static void softmax_column(const item *it, tandem_mask mask, size_t query, float *scores, float *inverse, float *lse) {
     vfloat most = vload(scores);
     for (size_t j = 1; j < it->length; j++) {
@@ -241,28 +246,31 @@ static void softmax_column(const item *it, tandem_mask mask, size_t query, float
         }
     }
     vstore(inverse, 1.0f / sum);
-    for (int lane = 0; lane < LANES; lane++) {
+    for (int lane = 0; lse != NULL && lane < LANES; lane++) {
         lse[lane] = most[lane] + logf(sum[lane]);
     }
 }
 
 static void forward_item(const tandem_attention *attention, const item *it, const float *qkv, const float *bias, float *out, float *lse) {
-    size_t query_at = it->head * it->size, key_at = query_at + it->hidden, value_at = key_at + it->hidden;
-    const float *query_bias = bias == NULL ? NULL : bias + query_at;
-    gather(it, qkv, bias, key_at, it->keys);
-    gather(it, qkv, bias, value_at, it->values);
-    for (size_t start = 0; start < it->length; start += BLOCK) {
-        size_t count = it->length - start < BLOCK ? it->length - start : BLOCK;
-        size_t lanes = round_up(count, LANES);
+    const float *in = qkv + it->first * it->in_stride + it->head * it->size, *in_bias = bias == NULL ? NULL : bias + it->head * it->size;
+    const float *key_bias = bias == NULL ? NULL : in_bias + it->hidden, *value_bias = bias == NULL ? NULL : key_bias + it->hidden;
+    out += it->first * it->hidden + it->head * it->size;
+    pack_rows(it, in + it->hidden, it->in_stride, key_bias, 1, it->length, it->length, it->keys);
+    pack_rows(it, in + 2 * it->hidden, it->in_stride, value_bias, 1, it->length, it->length, it->values);
+    for (size_t start = 0; start < it->length; start += it->block) {
+        block b = block_make(it, start);
         float inverse[BLOCK], block_lse[BLOCK];
-        transpose_in(it, qkv + (it->first + start) * it->in_stride + query_at, it->in_stride, query_bias, count, lanes, it->scale, it->query_columns);
-        multiply_rows(it->length, it->size, lanes, it->keys, it->size, it->query_columns, BLOCK, it->scores, BLOCK, false);
-        for (size_t lane = 0; lane < lanes; lane += LANES) {
-            softmax_column(it, attention->mask, start + lane, it->scores + lane, inverse + lane, block_lse + lane);
+        pack_rows(it, in + start * it->in_stride, it->in_stride, in_bias, it->scale, b.count, b.lanes, it->queries);
+        transpose(it, it->queries, b.lanes, it->query_columns);
+        multiply_rows(it->length, it->size, b.lanes, it->keys, it->padded, it->query_columns, BLOCK, it->scores, BLOCK, false);
+        for (size_t lane = 0; lane < b.lanes; lane += LANES) {
+            softmax_column(it, attention->mask, start + lane, it->scores + lane, inverse + lane, lse == NULL ? NULL : block_lse + lane);
         }
-        multiply_columns(it->size, it->length, lanes, it->values, it->size, it->scores, BLOCK, it->out_columns, BLOCK);
-        transpose_out(it, it->out_columns, count, inverse, out + (it->first + start) * it->hidden + query_at, it->hidden);
-        memcpy(lse + it->first + start, block_lse, count * sizeof *lse);
+        multiply_columns(b.count, it->length, it->padded, it->scores, BLOCK, it->values, it->padded, it->result, it->padded);
+        unpack_rows(it, it->result, inverse, b.count, out + start * it->hidden, it->hidden);
+        if (lse != NULL) {
+            memcpy(lse + it->first + start, block_lse, b.count * sizeof *lse);
+        }
     }
 }
 
@@ -290,53 +298,53 @@ static void backward_column(const item *it, tandem_mask mask, size_t query, floa
 }
 
 /* delta and lse of a block's queries, zeros after them. */
-static void block_statistics(const item *it, size_t start, size_t count, size_t lanes, const float *out, const float *lse, const float *d_out, float *delta, float *block_lse) {
-    for (size_t i = 0; i < lanes; i++) {
-        delta[i] = 0;
-        block_lse[i] = 0;
-        if (i < count) {
-            size_t at = (it->first + start + i) * it->hidden + it->head * it->size;
-            for (size_t d = 0; d < it->size; d++) {
-                delta[i] += out[at + d] * d_out[at + d];
-            }
-            block_lse[i] = lse[it->first + start + i];
+static void block_statistics(const item *it, block b, const float *out, const float *lse, float *delta, float *block_lse) {
+    memset(delta, 0, BLOCK * sizeof *delta);
+    memset(block_lse, 0, BLOCK * sizeof *block_lse);
+    memcpy(block_lse, lse + it->first + b.start, b.count * sizeof *block_lse);
+    for (size_t i = 0; i < b.count; i++) {
+        const float *row = out + (b.start + i) * it->hidden, *d_row = it->d_out + i * it->padded;
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (size_t d = 0; d < it->size; d++) {
+            sum += row[d] * d_row[d];
         }
+        delta[i] = sum;
     }
 }
 
 static void backward_item(const tandem_attention *attention, const item *it, const float *qkv, const float *bias, const float *out, const float *lse, const float *d_out, float *d_qkv) {
-    size_t query_at = it->head * it->size, key_at = query_at + it->hidden, value_at = key_at + it->hidden;
-    const float *query_bias = bias == NULL ? NULL : bias + query_at;
-    float scale[BLOCK];
+    const float *in = qkv + it->first * it->in_stride + it->head * it->size, *in_bias = bias == NULL ? NULL : bias + it->head * it->size;
+    const float *key_bias = bias == NULL ? NULL : in_bias + it->hidden, *value_bias = bias == NULL ? NULL : key_bias + it->hidden;
+    float *d_in = d_qkv + it->first * it->in_stride + it->head * it->size;
+    float scale[BLOCK], delta[BLOCK], block_lse[BLOCK];
     for (size_t i = 0; i < BLOCK; i++) {
         scale[i] = it->scale;
     }
-    gather(it, qkv, bias, key_at, it->keys);
-    gather(it, qkv, bias, value_at, it->values);
-    for (size_t start = 0; start < it->length; start += BLOCK) {
-        size_t count = it->length - start < BLOCK ? it->length - start : BLOCK;
-        size_t lanes = round_up(count, LANES);
-        size_t row = it->first + start;
-        float delta[BLOCK], block_lse[BLOCK];
-        transpose_in(it, qkv + row * it->in_stride + query_at, it->in_stride, query_bias, count, lanes, it->scale, it->query_columns);
-        transpose_in(it, d_out + row * it->hidden + query_at, it->hidden, NULL, count, lanes, 1, it->out_columns);
-        untranspose(it, it->query_columns, lanes, it->query_rows);
-        untranspose(it, it->out_columns, lanes, it->d_out_rows);
-        block_statistics(it, start, count, lanes, out, lse, d_out, delta, block_lse);
-        multiply_rows(it->length, it->size, lanes, it->keys, it->size, it->query_columns, BLOCK, it->scores, BLOCK, false);
-        multiply_rows(it->length, it->size, lanes, it->values, it->size, it->out_columns, BLOCK, it->d_scores, BLOCK, false);
-        for (size_t lane = 0; lane < lanes; lane += LANES) {
+    out += it->first * it->hidden + it->head * it->size;
+    d_out += it->first * it->hidden + it->head * it->size;
+    pack_rows(it, in + it->hidden, it->in_stride, key_bias, 1, it->length, it->length, it->keys);
+    pack_rows(it, in + 2 * it->hidden, it->in_stride, value_bias, 1, it->length, it->length, it->values);
+    for (size_t start = 0; start < it->length; start += it->block) {
+        block b = block_make(it, start);
+        pack_rows(it, in + start * it->in_stride, it->in_stride, in_bias, it->scale, b.count, b.lanes, it->queries);
+        pack_rows(it, d_out + start * it->hidden, it->hidden, NULL, 1, b.count, b.lanes, it->d_out);
+        transpose(it, it->queries, b.lanes, it->query_columns);
+        transpose(it, it->d_out, b.lanes, it->d_out_columns);
+        block_statistics(it, b, out, lse, delta, block_lse);
+        multiply_rows(it->length, it->size, b.lanes, it->keys, it->padded, it->query_columns, BLOCK, it->scores, BLOCK, false);
+        multiply_rows(it->length, it->size, b.lanes, it->values, it->padded, it->d_out_columns, BLOCK, it->d_scores, BLOCK, false);
+        for (size_t lane = 0; lane < b.lanes; lane += LANES) {
             backward_column(it, attention->mask, start + lane, it->scores + lane, it->d_scores + lane, block_lse + lane, delta + lane);
         }
-        multiply_rows(it->length, lanes, it->padded, it->scores, BLOCK, it->d_out_rows, it->padded, it->d_values, it->padded, start > 0);
-        multiply_rows(it->length, lanes, it->padded, it->d_scores, BLOCK, it->query_rows, it->padded, it->d_keys, it->padded, start > 0);
-        multiply_columns(it->size, it->length, lanes, it->keys, it->size, it->d_scores, BLOCK, it->d_columns, BLOCK);
-        transpose_out(it, it->d_columns, count, scale, d_qkv + row * it->in_stride + query_at, it->in_stride);
+        multiply_rows(it->length, b.count, it->padded, it->scores, BLOCK, it->d_out, it->padded, it->d_values, it->padded, start > 0);
+        multiply_rows(it->length, b.count, it->padded, it->d_scores, BLOCK, it->queries, it->padded, it->d_keys, it->padded, start > 0);
+        multiply_columns(b.count, it->length, it->padded, it->d_scores, BLOCK, it->keys, it->padded, it->result, it->padded);
+        unpack_rows(it, it->result, scale, b.count, d_in + start * it->in_stride, it->in_stride);
     }
     for (size_t i = 0; i < it->length; i++) {
-        float *row = d_qkv + (it->first + i) * it->in_stride;
-        memcpy(row + key_at, it->d_keys + i * it->padded, it->size * sizeof *row);
-        memcpy(row + value_at, it->d_values + i * it->padded, it->size * sizeof *row);
+        memcpy(d_in + i * it->in_stride + it->hidden, it->d_keys + i * it->padded, it->size * sizeof *d_in);
+        memcpy(d_in + i * it->in_stride + 2 * it->hidden, it->d_values + i * it->padded, it->size * sizeof *d_in);
     }
 }
 
@@ -351,7 +359,7 @@ void TANDEM_KERNEL(attention_forward)(const tandem_attention *attention, const f
 #pragma omp parallel for schedule(dynamic) num_threads(attention->threads)
     for (size_t i = 0; i < items; i++) {
         item it = item_make(attention, i, attention->workspace + (size_t)omp_get_thread_num() * scratch);
-        forward_item(attention, &it, qkv, bias, out, lse + it.head * total);
+        forward_item(attention, &it, qkv, bias, out, lse == NULL ? NULL : lse + it.head * total);
     }
 }
 

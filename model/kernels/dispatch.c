@@ -5,18 +5,18 @@
 #include <math.h>
 
 /* The names of the kernels, once: ENTRY(name, isa) for each. */
-#define KERNELS(ENTRY, isa)            \
-    ENTRY(attention_forward, isa) \
-    ENTRY(attention_backward, isa) \
-    ENTRY(residual_norm_forward, isa) \
-    ENTRY(residual_norm_backward, isa) \
-    ENTRY(activation_forward, isa) \
-    ENTRY(activation_backward, isa) \
-    ENTRY(dropout, isa) \
-    ENTRY(column_sum, isa) \
-    ENTRY(rows_gather, isa) \
-    ENTRY(rows_scatter, isa) \
-    ENTRY(segment_sum, isa) \
+#define KERNELS(ENTRY, isa)             \
+    ENTRY(attention_forward, isa)       \
+    ENTRY(attention_backward, isa)      \
+    ENTRY(residual_norm_forward, isa)   \
+    ENTRY(residual_norm_backward, isa)  \
+    ENTRY(activation_forward, isa)      \
+    ENTRY(activation_backward, isa)     \
+    ENTRY(dropout, isa)                 \
+    ENTRY(column_sum, isa)              \
+    ENTRY(rows_gather, isa)             \
+    ENTRY(rows_scatter, isa)            \
+    ENTRY(segment_sum, isa)             \
     ENTRY(segment_spread, isa)
 
 #define DECLARE(name, isa) tandem_##name##_fn tandem_##name##_##isa;

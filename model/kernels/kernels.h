@@ -80,7 +80,7 @@ enum { TANDEM_QUERY_BLOCK = 48 };
 /* ---- the functions of one instruction set --------------------------------------------- */
 
 /* out: [total, heads * head_size]; lse: [heads, total], the logarithm of each
- * softmax's denominator, for the backward pass. */
+ * softmax's denominator, for the backward pass, or NULL. */
 typedef void tandem_attention_forward_fn(const tandem_attention *attention, const float *qkv, const float *bias, float *out, float *lse);
 
 /* d_qkv: [total, 3 * heads * head_size]. */

@@ -50,6 +50,26 @@ ALWAYS_INLINE void vstore_part(float *p, vfloat v, size_t count) {
     memcpy(p, &v, count * sizeof *p);
 }
 
+/* to = transpose of the four floats of each of four rows. */
+ALWAYS_INLINE void transpose_4x4(const float *from, size_t from_stride, float *to, size_t to_stride) {
+    typedef float four __attribute__((vector_size(16)));
+    four a, b, c, d;
+    memcpy(&a, from, sizeof a);
+    memcpy(&b, from + from_stride, sizeof b);
+    memcpy(&c, from + 2 * from_stride, sizeof c);
+    memcpy(&d, from + 3 * from_stride, sizeof d);
+    four ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    four cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    a = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
+    b = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
+    c = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
+    d = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
+    memcpy(to, &a, sizeof a);
+    memcpy(to + to_stride, &b, sizeof b);
+    memcpy(to + 2 * to_stride, &c, sizeof c);
+    memcpy(to + 3 * to_stride, &d, sizeof d);
+}
+
 ALWAYS_INLINE vfloat vselect(vint condition, vfloat yes, vfloat no) {
 #if defined(__AVX512F__)
     return (vfloat)_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)condition), (__m512)no, (__m512)yes);

@@ -223,11 +223,12 @@ struct AttentionStep : Step {
 
 at::Tensor attention(const at::Tensor &qkv, const at::Tensor &bias, const PackedPtr &packed, int64_t heads, tandem_mask mask) {
     int64_t hidden = qkv.size(1) / 3;
-    at::Tensor out = floats({packed->total, hidden}), lse = floats({heads, packed->total});
+    bool record = recorded({qkv, bias});
+    at::Tensor out = floats({packed->total, hidden}), lse = record ? floats({heads, packed->total}) : at::Tensor();
     with_attention(*packed, heads, hidden, mask, [&](const tandem_attention *description) {
-        kernels().attention_forward(description, read(qkv), read(bias), write(out), write(lse));
+        kernels().attention_forward(description, read(qkv), read(bias), write(out), record ? write(lse) : nullptr);
     });
-    if (!recorded({qkv, bias})) {
+    if (!record) {
         return out;
     }
     auto step = c10::make_intrusive<AttentionStep>();

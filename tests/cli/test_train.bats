@@ -4,7 +4,7 @@
 bats_require_minimum_version 1.5.0
 
 setup_file() {
-    "${TANDEM_PYTHON:-python3}" "$BATS_TEST_DIRNAME/make_tiny.py" "$BATS_FILE_TMPDIR/tiny"
+    python3 "$BATS_TEST_DIRNAME/make_tiny.py" "$BATS_FILE_TMPDIR/tiny"
     cd "$BATS_FILE_TMPDIR/tiny"
     export TANDEM_CACHE="$BATS_FILE_TMPDIR/cache"
     cat > bi.json <<'END'
@@ -183,6 +183,18 @@ interrupted() {
     [[ "$stderr" == *"$newest is damaged"* ]]
     "$TANDEM" -q train bi bi.json -o whole
     cmp whole/model.safetensors out/model.safetensors
+}
+
+@test "killed outright, a run goes on from its last checkpoint" {
+    "$TANDEM" train bi bi.json -o out --set checkpoint.every_steps=10 > stdout 2> stderr &
+    pid=$!
+    until [ -e out.checkpoint/step-30 ]; do sleep 0.01; done
+    kill -KILL "$pid"
+    wait "$pid" || [ $? -eq 137 ]
+    "$TANDEM" -q train bi bi.json -o out --resume
+    "$TANDEM" -q train bi bi.json -o whole
+    cmp whole/model.safetensors out/model.safetensors
+    diff <(figures whole) <(figures out)
 }
 
 @test "a checkpoint of other settings is refused by key, and none is written over" {

@@ -62,6 +62,7 @@ static void bad_json(void **state)
         {"{\"o\": {\"k\": \"a\\\"b: \",\n\"\\u006b\": 2}}", "x.json:2:1: the key \"k\" is already", 0},
         {"[\n\"a\\u0000b\"]", "x.json:2:3: the character U+0000", 0},
         {"[\"a\0b\"]", "x.json:1:4: a NUL byte", 7},
+        {"[\"\\ue9\"]", "x.json:1:3: \\u without four", 0},
         {"[\"\\ud800\"]", "invalid JSON", 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -10,7 +10,8 @@
 #include "tandem/batch.h"
 #include "tandem/random.h"
 
-static void add(tandem_batch_builder *builder, const int32_t *ids, const int32_t *types, size_t length) {
+static void add(tandem_batch_builder *builder, const int32_t *ids, const int32_t *types, size_t length)
+{
     int32_t *to, *types_to;
     assert_int_equal(tandem_batch_builder_add(builder, length, &to, &types_to), TANDEM_OK);
     for (size_t i = 0; i < length; i++) {
@@ -20,7 +21,8 @@ static void add(tandem_batch_builder *builder, const int32_t *ids, const int32_t
     }
 }
 
-static void test_builder(void **state) {
+static void test_builder(void **state)
+{
     (void)state;
     const int32_t ids[] = {11, 12, 13, 14}, types[] = {0, 0, 1, 1};
     tandem_batch_builder *builder = tandem_batch_builder_new();
@@ -50,7 +52,8 @@ static void test_builder(void **state) {
     tandem_batch_builder_free(NULL);
 }
 
-static void test_builder_grows(void **state) {
+static void test_builder_grows(void **state)
+{
     (void)state;
     tandem_batch_builder *builder = tandem_batch_builder_new();
     for (int32_t s = 0; s < 1000; s++) {
@@ -72,7 +75,8 @@ static void test_builder_grows(void **state) {
 }
 
 /* Offsets are 32-bit integers. */
-static void test_builder_limit(void **state) {
+static void test_builder_limit(void **state)
+{
     (void)state;
     int32_t *ids, *types;
     tandem_batch_builder *builder = tandem_batch_builder_new();
@@ -84,7 +88,8 @@ static void test_builder_limit(void **state) {
 }
 
 /* Checks what batch.h says of a plan, for any lengths. */
-static void check_plan(const uint32_t *lengths, size_t count, size_t budget, size_t window) {
+static void check_plan(const uint32_t *lengths, size_t count, size_t budget, size_t window)
+{
     tandem_batch_plan plan;
     assert_int_equal(tandem_batch_plan_make(&plan, lengths, count, budget, window), TANDEM_OK);
     char *seen = calloc(count + 1, 1);
@@ -116,7 +121,8 @@ static void check_plan(const uint32_t *lengths, size_t count, size_t budget, siz
     assert_null(plan.order);
 }
 
-static void test_plan(void **state) {
+static void test_plan(void **state)
+{
     (void)state;
     uint32_t lengths[997];
     tandem_random random = tandem_random_stream(1, "plan", 0);
@@ -131,7 +137,8 @@ static void test_plan(void **state) {
     check_plan(lengths, 1, 10, 0);
 }
 
-static void test_plan_of_nothing(void **state) {
+static void test_plan_of_nothing(void **state)
+{
     (void)state;
     tandem_batch_plan plan;
     assert_int_equal(tandem_batch_plan_make(&plan, NULL, 0, 100, 0), TANDEM_OK);
@@ -140,7 +147,8 @@ static void test_plan_of_nothing(void **state) {
     tandem_batch_plan_free(&plan);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_builder),       cmocka_unit_test(test_builder_grows), cmocka_unit_test(test_builder_limit),
         cmocka_unit_test(test_plan),          cmocka_unit_test(test_plan_of_nothing),

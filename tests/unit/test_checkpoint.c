@@ -17,8 +17,8 @@
 
 enum { FLOATS = 48 };
 
-static const tandem_parameter first = {.name = "a.weight", .dims = 2, .shape = {3, 4}, .offset = 0, .count = 12, .decay = true, .trained = true};
-static const tandem_parameter second = {.name = "b.bias", .dims = 1, .shape = {20}, .offset = 16, .count = 20, .trained = true};
+static const tandem_parameter first = {.name = "a.weight", .dims = 2, .shape = {3, 4}, .offset = 0, .count = 12, .decay = true};
+static const tandem_parameter second = {.name = "b.bias", .dims = 1, .shape = {20}, .offset = 16, .count = 20};
 static const tandem_parameter *const parameters[] = {&first, &second};
 
 typedef struct {

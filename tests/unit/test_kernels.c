@@ -15,33 +15,38 @@
 enum { THREADS = 2 };
 
 /* Uniform in [-span, span). */
-static void fill(tandem_random *random, float *x, size_t count, double span) {
+static void fill(tandem_random *random, float *x, size_t count, double span)
+{
     for (size_t i = 0; i < count; i++) {
         x[i] = (float)(span * (2 * tandem_random_double(random) - 1));
     }
 }
 
-static float *floats(size_t count) {
+static float *floats(size_t count)
+{
     float *x = aligned_alloc(64, (count * sizeof *x + 63) / 64 * 64 + 64);
     assert_non_null(x);
     memset(x, 0, count * sizeof *x);
     return x;
 }
 
-static float *random_floats(tandem_random *random, size_t count, double span) {
+static float *random_floats(tandem_random *random, size_t count, double span)
+{
     float *x = floats(count);
     fill(random, x, count, span);
     return x;
 }
 
-static double *doubles(size_t count) {
+static double *doubles(size_t count)
+{
     double *x = calloc(count + 1, sizeof *x);
     assert_non_null(x);
     return x;
 }
 
 /* Fails when an element differs by more than `tolerance` of the greatest one. */
-static void check_close(const char *what, tandem_isa isa, const float *found, const double *expected, size_t count, double tolerance) {
+static void check_close(const char *what, tandem_isa isa, const float *found, const double *expected, size_t count, double tolerance)
+{
     double greatest = 1e-30, worst = 0;
     size_t at = 0;
     for (size_t i = 0; i < count; i++) {
@@ -67,7 +72,8 @@ typedef struct {
     double *out, *d_qkv; /* the reference's */
 } attention_case;
 
-static double mask_of(const attention_case *c, size_t query, size_t head, size_t column) {
+static double mask_of(const attention_case *c, size_t query, size_t head, size_t column)
+{
     if (c->attention.mask.threshold == 0) {
         return 1;
     }
@@ -76,14 +82,16 @@ static double mask_of(const attention_case *c, size_t query, size_t head, size_t
 }
 
 /* Row `token` of part 0 (queries), 1 (keys) or 2 (values), element d of a head. */
-static double element(const attention_case *c, size_t token, size_t part, size_t head, size_t d) {
+static double element(const attention_case *c, size_t token, size_t part, size_t head, size_t d)
+{
     size_t column = part * c->hidden + head * c->attention.head_size + d;
     return (double)c->qkv[token * 3 * c->hidden + column] + (c->bias == NULL ? 0 : (double)c->bias[column]);
 }
 
 /* One head of one sequence by the textbook: P = softmax(Q K^T / sqrt(d)), O = (P o M) V;
  * dV = (P o M)^T dO, dP = M o (dO V^T), dS = P o (dP - rowsum(P o dP)). */
-static void reference_head(attention_case *c, size_t first, size_t length, size_t head) {
+static void reference_head(attention_case *c, size_t first, size_t length, size_t head)
+{
     size_t size = c->attention.head_size, row = 3 * c->hidden, at = head * size;
     double scale = 1 / sqrt((double)size), *p = doubles(length), *dp = doubles(length);
     for (size_t i = 0; i < length; i++) {
@@ -123,7 +131,8 @@ static void reference_head(attention_case *c, size_t first, size_t length, size_
     free(dp);
 }
 
-static void reference_run(attention_case *c) {
+static void reference_run(attention_case *c)
+{
     memset(c->out, 0, c->total * c->hidden * sizeof *c->out);
     memset(c->d_qkv, 0, c->total * 3 * c->hidden * sizeof *c->d_qkv);
     for (size_t s = 0; s < c->attention.sequences; s++) {
@@ -134,7 +143,8 @@ static void reference_run(attention_case *c) {
     }
 }
 
-static attention_case attention_case_make(tandem_random *random, const int32_t *offsets, size_t sequences, size_t heads, size_t head_size, bool bias, double dropout) {
+static attention_case attention_case_make(tandem_random *random, const int32_t *offsets, size_t sequences, size_t heads, size_t head_size, bool bias, double dropout)
+{
     attention_case c = {.total = (size_t)offsets[sequences], .hidden = heads * head_size};
     c.attention = (tandem_attention){.sequences = sequences, .heads = heads, .head_size = head_size, .offsets = offsets, .mask = tandem_mask_make(5, 6, 7, dropout), .threads = THREADS};
     /* Scores of a spread of a few units: neither uniform nor one-hot. */
@@ -146,7 +156,8 @@ static attention_case attention_case_make(tandem_random *random, const int32_t *
     return c;
 }
 
-static void attention_case_free(attention_case *c) {
+static void attention_case_free(attention_case *c)
+{
     free(c->qkv);
     free(c->bias);
     free(c->d_out);
@@ -155,7 +166,8 @@ static void attention_case_free(attention_case *c) {
 }
 
 /* Runs the kernels of `isa` on `threads` threads; the caller frees both results. */
-static void attention_run(const tandem_kernels *kernels, const attention_case *c, int threads, float **out, float **d_qkv) {
+static void attention_run(const tandem_kernels *kernels, const attention_case *c, int threads, float **out, float **d_qkv)
+{
     tandem_attention attention = c->attention;
     attention.threads = threads;
     attention.workspace = floats(tandem_attention_workspace(&attention));
@@ -170,7 +182,8 @@ static void attention_run(const tandem_kernels *kernels, const attention_case *c
 
 static const int32_t all_lengths[] = {0, 1, 3, 10, 26, 43, 74, 138, 203, 403, 915}; /* 1 2 7 16 17 31 64 65 200 512 */
 
-static void test_attention(void **state) {
+static void test_attention(void **state)
+{
     (void)state;
     const size_t sizes[] = {8, 16, 24, 32, 64, 80, 128, 5, 20};
     tandem_random random = tandem_random_stream(1, "attention", 0);
@@ -196,7 +209,8 @@ static void test_attention(void **state) {
 }
 
 /* The reference's gradient is not taken on trust: d (sum of out * d_out) / d qkv. */
-static void test_reference_gradient(void **state) {
+static void test_reference_gradient(void **state)
+{
     (void)state;
     const int32_t offsets[] = {0, 3, 8};
     tandem_random random = tandem_random_stream(2, "finite", 0);
@@ -227,7 +241,8 @@ static void test_reference_gradient(void **state) {
 }
 
 /* Every item is one thread's: the number of threads changes no bit. */
-static void test_attention_threads(void **state) {
+static void test_attention_threads(void **state)
+{
     (void)state;
     tandem_random random = tandem_random_stream(3, "threads", 0);
     attention_case c = attention_case_make(&random, all_lengths, 10, 3, 16, true, 0.1);
@@ -244,7 +259,8 @@ static void test_attention_threads(void **state) {
 }
 
 /* A sequence's result is the same alone and among others: bit for bit without dropout. */
-static void test_attention_batch(void **state) {
+static void test_attention_batch(void **state)
+{
     (void)state;
     tandem_random random = tandem_random_stream(4, "batch", 0);
     attention_case c = attention_case_make(&random, all_lengths, 10, 2, 32, false, 0);
@@ -268,7 +284,8 @@ static void test_attention_batch(void **state) {
 }
 
 /* Scores beyond the range of exp must not overflow: the softmax is shifted. */
-static void test_attention_large_scores(void **state) {
+static void test_attention_large_scores(void **state)
+{
     (void)state;
     const int32_t offsets[] = {0, 20};
     tandem_random random = tandem_random_stream(5, "large", 0);
@@ -315,7 +332,8 @@ static void reference_norm(const double *sum, const float *weight, const float *
     }
 }
 
-static void check_residual_norm(tandem_random *random, size_t width, double dropout) {
+static void check_residual_norm(tandem_random *random, size_t width, double dropout)
+{
     enum { ROWS = 37 };
     const double eps = 1e-5;
     size_t count = ROWS * width;
@@ -359,7 +377,8 @@ static void check_residual_norm(tandem_random *random, size_t width, double drop
     free(sum), free(out), free(d_sum), free(d_x), free(d_weight), free(d_shift), free(d_bias);
 }
 
-static void test_residual_norm(void **state) {
+static void test_residual_norm(void **state)
+{
     (void)state;
     const size_t widths[] = {5, 16, 100, 384};
     tandem_random random = tandem_random_stream(6, "norm", 0);
@@ -371,7 +390,8 @@ static void test_residual_norm(void **state) {
 
 /* ---- activations ----------------------------------------------------------------------------- */
 
-static double reference_activation(tandem_activation kind, double x, double *slope) {
+static double reference_activation(tandem_activation kind, double x, double *slope)
+{
     double s, u, phi;
     switch (kind) {
     case TANDEM_ACTIVATION_GELU:
@@ -394,7 +414,8 @@ static double reference_activation(tandem_activation kind, double x, double *slo
     }
 }
 
-static void test_activations(void **state) {
+static void test_activations(void **state)
+{
     (void)state;
     enum { ROWS = 3, WIDTH = 2003, COUNT = ROWS * WIDTH };
     tandem_random random = tandem_random_stream(7, "activation", 0);
@@ -431,7 +452,8 @@ static void test_activations(void **state) {
 }
 
 /* Trouble upstream must stay visible. */
-static void test_activations_pass_nan(void **state) {
+static void test_activations_pass_nan(void **state)
+{
     (void)state;
     float x[20], out[20];
     for (int i = 0; i < 20; i++) {
@@ -449,12 +471,14 @@ static void test_activations_pass_nan(void **state) {
 
 /* ---- dropout ------------------------------------------------------------------------------------- */
 
-static bool kept(const tandem_mask *mask, uint64_t row, uint32_t column) {
+static bool kept(const tandem_mask *mask, uint64_t row, uint32_t column)
+{
     return tandem_mask_hash(tandem_mask_row(mask->key, row), column) >= mask->threshold;
 }
 
 /* The vector code drops exactly what the scalar definition says. */
-static void test_dropout_is_its_mask(void **state) {
+static void test_dropout_is_its_mask(void **state)
+{
     (void)state;
     enum { ROWS = 11, WIDTH = 77 };
     tandem_mask mask = tandem_mask_make(9, 1, 4, 0.3);
@@ -473,7 +497,8 @@ static void test_dropout_is_its_mask(void **state) {
 
 /* Share of elements kept, and how often neighbours (by column, row, site, step and
  * seed) are kept together: independent draws within five standard deviations. */
-static void test_dropout_statistics(void **state) {
+static void test_dropout_statistics(void **state)
+{
     (void)state;
     enum { ROWS = 2000, WIDTH = 500 };
     const double n = (double)ROWS * WIDTH;
@@ -505,7 +530,8 @@ static void test_dropout_statistics(void **state) {
 
 /* ---- rows ------------------------------------------------------------------------------------------ */
 
-static void test_rows(void **state) {
+static void test_rows(void **state)
+{
     (void)state;
     enum { ROWS = 50, TABLE = 9, WIDTH = 21 };
     tandem_random random = tandem_random_stream(8, "rows", 0);
@@ -535,7 +561,8 @@ static void test_rows(void **state) {
     free(table), free(x);
 }
 
-static void test_segments(void **state) {
+static void test_segments(void **state)
+{
     (void)state;
     enum { COUNT = 3, TOTAL = 300, WIDTH = 300 };
     const int32_t offsets[COUNT + 1] = {0, 1, 260, TOTAL};
@@ -566,7 +593,8 @@ static void test_segments(void **state) {
     free(x), free(d_out);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attention),
         cmocka_unit_test(test_reference_gradient),

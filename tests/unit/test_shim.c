@@ -14,27 +14,31 @@
 #include "tandem/machine.h"
 #include "tandem/random.h"
 
-static void ok(int rc) {
+static void ok(int rc)
+{
     if (rc < 0) {
         fail_msg("%s", tandem_error_message());
     }
 }
 
-static void refused(int rc, const char *message_part) {
+static void refused(int rc, const char *message_part)
+{
     assert_int_equal(rc, TANDEM_ERROR);
     if (strstr(tandem_error_message(), message_part) == NULL) {
         fail_msg("the message \"%s\" lacks \"%s\"", tandem_error_message(), message_part);
     }
 }
 
-static tandem_tensor *matrix(const float *data, int64_t rows, int64_t columns) {
+static tandem_tensor *matrix(const float *data, int64_t rows, int64_t columns)
+{
     tandem_tensor *out;
     const int64_t shape[] = {rows, columns};
     ok(tandem_tensor_from(&out, data, shape, 2));
     return out;
 }
 
-static void expect(const tandem_tensor *tensor, const float *values, size_t count) {
+static void expect(const tandem_tensor *tensor, const float *values, size_t count)
+{
     float found[64];
     size_t size = 1;
     for (int d = 0; d < tandem_tensor_dims(tensor); d++) {
@@ -49,12 +53,14 @@ static void expect(const tandem_tensor *tensor, const float *values, size_t coun
     }
 }
 
-static int scope_setup(void **state) {
+static int scope_setup(void **state)
+{
     (void)state;
     return tandem_scope_begin();
 }
 
-static int scope_teardown(void **state) {
+static int scope_teardown(void **state)
+{
     (void)state;
     tandem_grad_enable(0);
     tandem_scope_end();
@@ -63,7 +69,8 @@ static int scope_teardown(void **state) {
 
 /* ---- runtime, handles, scopes ------------------------------------------------------------ */
 
-static void test_runtime(void **state) {
+static void test_runtime(void **state)
+{
     (void)state;
     ok(tandem_torch_init());
     ok(tandem_torch_init());
@@ -73,7 +80,8 @@ static void test_runtime(void **state) {
 
 /* Forgotten handles would keep 200 times 32 MiB; a sanitizer keeps 256 MiB of freed
  * memory for a while. */
-static void test_scopes_free(void **state) {
+static void test_scopes_free(void **state)
+{
     (void)state;
     const int64_t shape[] = {4 << 20};
     float *data = calloc((size_t)shape[0], sizeof *data);
@@ -98,13 +106,15 @@ static void test_scopes_free(void **state) {
     free(data);
 }
 
-static void test_free_inside_scope(void **state) {
+static void test_free_inside_scope(void **state)
+{
     (void)state;
     const float one[] = {1};
     tandem_tensor_free(matrix(one, 1, 1)); /* freed early, and not again by the scope */
 }
 
-static void test_shapes(void **state) {
+static void test_shapes(void **state)
+{
     (void)state;
     const float data[] = {1, 2, 3, 4, 5, 6};
     tandem_tensor *a = matrix(data, 2, 3), *b;
@@ -128,7 +138,8 @@ static void test_shapes(void **state) {
 
 /* ---- operations -------------------------------------------------------------------------- */
 
-static void test_operations(void **state) {
+static void test_operations(void **state)
+{
     (void)state;
     const float x[] = {1, 2, -3, 4}, y[] = {2, 4, 8, -1};
     tandem_tensor *a = matrix(x, 2, 2), *b = matrix(y, 2, 2), *c;
@@ -200,7 +211,8 @@ static void test_operations(void **state) {
 }
 
 /* Rows of zeros, as an empty text may give, normalize to zeros without a NaN gradient. */
-static void test_normalize_zero(void **state) {
+static void test_normalize_zero(void **state)
+{
     (void)state;
     const float zeros[2] = {0, 0};
     tandem_tensor *leaf, *c, *gradient;
@@ -217,7 +229,8 @@ static void test_normalize_zero(void **state) {
 }
 
 /* d sum(a * a) = 2 a, twice over by backward_with; nothing recorded without asking. */
-static void test_gradients(void **state) {
+static void test_gradients(void **state)
+{
     (void)state;
     const float x[] = {1, -2, 3, 4};
     tandem_tensor *leaf, *square, *loss, *gradient, *constant;
@@ -243,7 +256,8 @@ static void test_gradients(void **state) {
     refused(tandem_backward(loss), "tandem_backward");
 }
 
-static void test_sgemm(void **state) {
+static void test_sgemm(void **state)
+{
     (void)state;
     const float a[] = {1, 2, 9, 3, 4, 9}, b[] = {1, 0, 9, 9, 2, 1, 9, 9, 0, 1, 9, 9};
     float c[] = {7, 7, 7, 7, 7, 7, 7, 7};
@@ -265,13 +279,15 @@ typedef struct {
     size_t floats;
 } model;
 
-static tandem_place put(model *m, size_t floats) {
+static tandem_place put(model *m, size_t floats)
+{
     tandem_place place = (tandem_place)m->floats;
     m->floats += (floats + 15) / 16 * 16;
     return place;
 }
 
-static void model_spec(model *m) {
+static void model_spec(model *m)
+{
     m->floats = 0;
     tandem_encoder_spec *s = &m->spec;
     *s = (tandem_encoder_spec){.layers = LAYERS, .hidden = HIDDEN, .heads = HEADS, .intermediate = INNER, .vocab = VOCAB, .positions = POSITIONS, .types = TYPES, .position_offset = 2,
@@ -294,7 +310,8 @@ static void model_spec(model *m) {
     s->classifier_bias = put(m, LABELS);
 }
 
-static model model_make(tandem_activation activation) {
+static model model_make(tandem_activation activation)
+{
     model m;
     model_spec(&m);
     m.spec.activation = activation;
@@ -325,7 +342,8 @@ static const tandem_batch some_batch = {COUNT, TOTAL, some_ids, some_types, some
 static const tandem_dropout no_dropout = {false, 0, 0};
 
 /* Sum of (fixed weights * values) of a tensor: in double, and as a tensor. */
-static double weighted_sum(tandem_tensor **sum, const tandem_tensor *values, size_t count, float phase) {
+static double weighted_sum(tandem_tensor **sum, const tandem_tensor *values, size_t count, float phase)
+{
     float weights[COUNT * HIDDEN], found[COUNT * HIDDEN];
     double total = 0;
     ok(tandem_tensor_read(values, found));
@@ -340,7 +358,8 @@ static double weighted_sum(tandem_tensor **sum, const tandem_tensor *values, siz
 }
 
 /* A loss of the embeddings and the logits, so that every parameter takes part. */
-static double run_loss(model *m, tandem_dropout dropout, tandem_pooling pooling, bool backward) {
+static double run_loss(model *m, tandem_dropout dropout, tandem_pooling pooling, bool backward)
+{
     tandem_tensor *hidden, *pooled, *logits, *loss, *part;
     ok(tandem_scope_begin());
     ok(tandem_encoder_forward(&hidden, m->encoder, &some_batch, dropout));
@@ -356,7 +375,8 @@ static double run_loss(model *m, tandem_dropout dropout, tandem_pooling pooling,
 }
 
 /* Central differences along random directions within blocks of 48 parameters. */
-static void check_gradients(tandem_activation activation, tandem_dropout dropout, tandem_pooling pooling) {
+static void check_gradients(tandem_activation activation, tandem_dropout dropout, tandem_pooling pooling)
+{
     model m = model_make(activation);
     float *parameters = tandem_encoder_parameters(m.encoder), *gradients = tandem_encoder_gradients(m.encoder);
     assert_int_equal((uintptr_t)gradients % 64, 0);
@@ -387,15 +407,18 @@ static void check_gradients(tandem_activation activation, tandem_dropout dropout
             loss[side] = run_loss(&m, dropout, pooling, false);
         }
         memcpy(parameters + first, keep, count * sizeof *keep);
-        if(getenv("DBG")) printf("%g %g\n", expected, loss[0]-loss[1]-expected);
-        if (!(fabs(loss[0] - loss[1] - expected) < 2e-4 + 2e-3 * fabs(expected))) {
+        /* The forward's rounding, 1e-7 of a hundred outputs of size 1, moves the loss
+         * by some 1e-6; the third-order error is of the same size. Ten times that is
+         * allowed, where the mean movement is 6e-3. */
+        if (!(fabs(loss[0] - loss[1] - expected) < 2e-5 + 1e-3 * fabs(expected))) {
             fail_msg("activation %d, pooling %d, parameters from %zu: the loss moved by %.7f, the gradient says %.7f", activation, pooling, first, loss[0] - loss[1], expected);
         }
     }
     tandem_encoder_free(m.encoder);
 }
 
-static void test_encoder_gradients(void **state) {
+static void test_encoder_gradients(void **state)
+{
     (void)state;
     const tandem_dropout dropout = {true, 17, 4};
     check_gradients(TANDEM_ACTIVATION_GELU, no_dropout, TANDEM_POOL_MEAN);
@@ -407,7 +430,8 @@ static void test_encoder_gradients(void **state) {
 }
 
 /* Backward adds into the arena; with zeros it starts again, bit for bit. */
-static void test_gradients_accumulate(void **state) {
+static void test_gradients_accumulate(void **state)
+{
     (void)state;
     model m = model_make(TANDEM_ACTIVATION_GELU);
     float *gradients = tandem_encoder_gradients(m.encoder), *once = malloc(m.floats * sizeof *once);
@@ -429,7 +453,8 @@ static void test_gradients_accumulate(void **state) {
 }
 
 /* A second backward through one forward is an error and not a wrong sum. */
-static void test_backward_twice(void **state) {
+static void test_backward_twice(void **state)
+{
     (void)state;
     model m = model_make(TANDEM_ACTIVATION_GELU);
     assert_non_null(tandem_encoder_gradients(m.encoder));
@@ -446,7 +471,8 @@ static void test_backward_twice(void **state) {
     assert_true(isfinite(value));
 }
 
-static void read_pooled(model *m, const tandem_batch *batch, tandem_dropout dropout, tandem_pooling pooling, float *out) {
+static void read_pooled(model *m, const tandem_batch *batch, tandem_dropout dropout, tandem_pooling pooling, float *out)
+{
     tandem_tensor *hidden, *pooled;
     ok(tandem_scope_begin());
     ok(tandem_encoder_forward(&hidden, m->encoder, batch, dropout));
@@ -458,7 +484,8 @@ static void read_pooled(model *m, const tandem_batch *batch, tandem_dropout drop
 }
 
 /* A text's embedding is its own, whatever the batch; type_ids NULL is all zeros. */
-static void test_batch_composition(void **state) {
+static void test_batch_composition(void **state)
+{
     (void)state;
     model m = model_make(TANDEM_ACTIVATION_GELU);
     float all[COUNT * HIDDEN], one[HIDDEN];
@@ -483,7 +510,8 @@ static void test_batch_composition(void **state) {
 }
 
 /* The six modes against their definitions, on given hidden states. */
-static void test_pooling(void **state) {
+static void test_pooling(void **state)
+{
     (void)state;
     const float x[] = {1, -2, 3, 4, -5, 6, 2, 2};
     const int32_t offsets[] = {0, 3, 4};
@@ -509,7 +537,8 @@ static void test_pooling(void **state) {
 }
 
 /* One seed and step give one result; another step, another; evaluation, none at all. */
-static void test_dropout(void **state) {
+static void test_dropout(void **state)
+{
     (void)state;
     model m = model_make(TANDEM_ACTIVATION_GELU);
     float a[COUNT * HIDDEN], b[COUNT * HIDDEN];
@@ -526,7 +555,8 @@ static void test_dropout(void **state) {
     tandem_encoder_free(m.encoder);
 }
 
-static void test_encoder_refuses_batches(void **state) {
+static void test_encoder_refuses_batches(void **state)
+{
     (void)state;
     model m = model_make(TANDEM_ACTIVATION_GELU);
     tandem_tensor *out;
@@ -554,7 +584,8 @@ static void test_encoder_refuses_batches(void **state) {
     tandem_encoder_free(m.encoder);
 }
 
-static void test_encoder_refuses_specs(void **state) {
+static void test_encoder_refuses_specs(void **state)
+{
     (void)state;
     model m;
     tandem_tensor *out, *hidden;
@@ -583,7 +614,8 @@ static void test_encoder_refuses_specs(void **state) {
 
 #define IN_SCOPE(test) cmocka_unit_test_setup_teardown(test, scope_setup, scope_teardown)
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_runtime),
         cmocka_unit_test(test_scopes_free),

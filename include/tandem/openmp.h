@@ -1,0 +1,23 @@
+/* openmp.h - OpenMP's few functions that tandem calls, or their meaning for one thread
+ * where the compiler has no OpenMP (clang without libomp, as the fuzz preset has it). */
+#ifndef TANDEM_OPENMP_H
+#define TANDEM_OPENMP_H
+
+#ifdef _OPENMP
+#include <omp.h>
+#else
+static inline void omp_set_num_threads(int threads)
+{
+    (void)threads;
+}
+static inline int omp_get_max_threads(void)
+{
+    return 1;
+}
+static inline int omp_get_thread_num(void)
+{
+    return 0;
+}
+#endif
+
+#endif
