@@ -278,6 +278,28 @@ void recipe_close(recipe *r)
     tandem_dataset_free(r->dataset);
 }
 
+/* ---- records: what a stage was made from, kept as its key in a file of stages/ ------------------------ */
+
+static bool record_holds(const char *record, tandem_hash key)
+{
+    char *text = NULL;
+    size_t size = 0;
+    char hex[TANDEM_HASH_HEX];
+    tandem_hash_hex(key, hex);
+    bool holds = tandem_file_exists(record) && tandem_file_read(&text, &size, record) == TANDEM_OK &&
+                 size >= TANDEM_HASH_HEX - 1 && memcmp(text, hex, TANDEM_HASH_HEX - 1) == 0;
+    free(text);
+    return holds;
+}
+
+static int record_write(const char *record, tandem_hash key)
+{
+    char hex[TANDEM_HASH_HEX + 1];
+    tandem_hash_hex(key, hex);
+    hex[TANDEM_HASH_HEX - 1] = '\n';
+    return tandem_file_write(record, hex, TANDEM_HASH_HEX);
+}
+
 /* ---- stages --------------------------------------------------------------------------------------- */
 
 static int load_model(tandem_model **out, const recipe *r, const char *directory, tandem_model_kind kind)
@@ -394,29 +416,35 @@ static int stage_mine_cross(recipe *r)
     return rc;
 }
 
-/* An unfinished training of the same inputs is continued. */
-static int train(recipe *r, const tandem_train_config *config, bool cross, const char *name)
+/* An unfinished training of the same inputs is continued; one of other inputs is dropped. */
+static int train(recipe *r, const tandem_train_config *config, bool cross, tandem_hash key)
 {
     tandem_train_result result;
-    char *path = recipe_path(r, name);
+    char *model = recipe_path(r, cross ? "models/cross-encoder" : "models/bi-encoder");
     char *checkpoint = recipe_path(r, cross ? "models/cross-encoder.checkpoint" : "models/bi-encoder.checkpoint");
-    int rc = path && checkpoint ? tandem_dir_remove(path) : TANDEM_ERROR; /* of other inputs, or the stage were skipped */
-    if (rc == TANDEM_OK) {
-        rc = tandem_train(&result, config, cross, path, tandem_dir_exists(checkpoint));
+    char *started = recipe_path(r, cross ? "stages/train-cross.started" : "stages/train-bi.started");
+    int rc = model && checkpoint && started ? tandem_dir_remove(model) : TANDEM_ERROR;
+    if (rc == TANDEM_OK && !record_holds(started, key)) {
+        rc = tandem_dir_remove(checkpoint);
+        rc = rc < 0 ? rc : record_write(started, key);
     }
-    free(path);
+    if (rc == TANDEM_OK) {
+        rc = tandem_train(&result, config, cross, model, tandem_dir_exists(checkpoint));
+    }
+    free(model);
     free(checkpoint);
+    free(started);
     return rc;
 }
 
 static int stage_train_bi(recipe *r)
 {
-    return train(r, &r->bi, false, "models/bi-encoder");
+    return train(r, &r->bi, false, r->bi_key);
 }
 
 static int stage_train_cross(recipe *r)
 {
-    return train(r, &r->cross, true, "models/cross-encoder");
+    return train(r, &r->cross, true, r->cross_key);
 }
 
 /* Reranks dev, chooses the reranker's weight there, and applies it to test. */
@@ -484,13 +512,7 @@ typedef struct {
 /* True when the stage was done with the same key and its outputs are still there. */
 static bool stage_is_done(const recipe *r, const stage *s, const char *record)
 {
-    char *text = NULL;
-    size_t size = 0;
-    char hex[TANDEM_HASH_HEX];
-    tandem_hash_hex(s->key, hex);
-    bool done = tandem_file_exists(record) && tandem_file_read(&text, &size, record) == TANDEM_OK &&
-                size >= TANDEM_HASH_HEX - 1 && memcmp(text, hex, TANDEM_HASH_HEX - 1) == 0;
-    free(text);
+    bool done = record_holds(record, s->key);
     for (size_t i = 0; done && i < 3 && s->outputs[i]; i++) {
         char *path = recipe_path(r, s->outputs[i]);
         done = path && (tandem_file_exists(path) || tandem_dir_exists(path));
@@ -502,7 +524,6 @@ static bool stage_is_done(const recipe *r, const stage *s, const char *record)
 static int stage_run(recipe *r, const stage *s)
 {
     tandem_buffer name = TANDEM_BUFFER_INIT;
-    char hex[TANDEM_HASH_HEX + 1];
     char *record = NULL;
     int rc;
     TANDEM_TRY_GOTO(rc, done, tandem_buffer_printf(&name, "stages/%s", s->name));
@@ -524,9 +545,7 @@ static int stage_run(recipe *r, const stage *s)
         goto done;
     }
     tandem_log_info("   %.1f s", tandem_seconds() - start);
-    tandem_hash_hex(s->key, hex);
-    hex[TANDEM_HASH_HEX - 1] = '\n';
-    rc = tandem_file_write(record, hex, TANDEM_HASH_HEX);
+    rc = record_write(record, s->key);
 done:
     free(record);
     tandem_buffer_free(&name);

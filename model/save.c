@@ -120,12 +120,10 @@ static int copy_if_there(const tandem_model *model, const char *directory, const
     return rc;
 }
 
-/* A cross-encoder has no other place for its length limit than model_max_length. */
+/* model_max_length is the limit for every tool that does not read sentence-transformers' own
+ * file: all of them truncate where this model does. */
 static int write_tokenizer_config(const tandem_model *model, const char *directory)
 {
-    if (model->tokenizer_config != NULL && model->info.kind == TANDEM_BI_ENCODER) {
-        return copy_if_there(model, directory, "tokenizer_config.json");
-    }
     cJSON *config = model->tokenizer_config != NULL ? cJSON_Duplicate(model->tokenizer_config, true) : cJSON_CreateObject();
     int rc = config == NULL ? tandem_error("out of memory") : 0;
     if (rc == 0 && model->tokenizer_config == NULL) {

@@ -136,7 +136,7 @@ def cross_encoder(work, labels):
     check(f"cross-encoder, {labels} labels", worst)
 
 
-TEXTS = ["A man is eating food.", "tokens, punctuation -- and Ünïcödé", "x", "long " * 400]
+TEXTS = ["A man is eating food.", "tokens, punctuation -- and Ünïcödé", "x", "within " * 200, "beyond " * 400]
 
 
 def whole_directory(work):
@@ -154,7 +154,9 @@ def whole_directory(work):
     answer = subprocess.run(["node", str(script)], input=json.dumps(TEXTS), env=env, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
     vectors = np.array(json.loads(answer.stdout)["embeddings"])
-    check("transformers.js, feature-extraction with its own pooling", np.abs(vectors - expected).max())
+    # transformers.js cuts a text over the limit after adding special tokens, and so drops
+    # [SEP] where tokenizers keeps it: it is compared on the texts within the limit.
+    check("transformers.js, feature-extraction with its own pooling", np.abs(vectors - expected)[:-1].max())
 
 
 with tempfile.TemporaryDirectory() as folder:
