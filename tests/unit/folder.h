@@ -1,4 +1,4 @@
-/* folder.h - what the tests of data/ share: a folder of their own, files in it, and the
+/* folder.h - what tests that touch the disk share: a folder of their own, files in it, and the
  * messages of failures without its path. */
 #ifndef TANDEM_TESTS_FOLDER_H
 #define TANDEM_TESTS_FOLDER_H
@@ -41,7 +41,7 @@ static const char *in_folder(const char *name)
 }
 
 /* Writes folder/name (its parents are made) and returns its path. */
-static const char *put_file(const char *name, const char *text)
+__attribute__((unused)) static const char *put_file(const char *name, const char *text)
 {
     const char *path = in_folder(name);
     assert_int_equal(tandem_file_write(path, text, strlen(text)), 0);
@@ -49,7 +49,7 @@ static const char *put_file(const char *name, const char *text)
 }
 
 /* The present message, in which folder/ is left out, must be `expected`. */
-static void assert_message(const char *expected)
+__attribute__((unused)) static void assert_message(const char *expected)
 {
     const char *message = tandem_error_message();
     size_t length = strlen(folder);

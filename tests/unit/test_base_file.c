@@ -12,32 +12,8 @@
 
 #include <cmocka.h>
 
-#include "tandem/file.h"
+#include "folder.h"
 #include "tandem/memory.h"
-
-static char folder[] = "/tmp/tandem-test-XXXXXX";
-
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    return tandem_dir_remove(folder);
-}
-
-/* folder/name, in one of a few static buffers. */
-static const char *in_folder(const char *name)
-{
-    static char paths[8][256];
-    static size_t next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-    return path;
-}
 
 static size_t entries(const char *path)
 {

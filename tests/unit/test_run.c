@@ -12,33 +12,12 @@
 
 #include <cmocka.h>
 
-#include "tandem/file.h"
+#include "folder.h"
 #include "tandem/run.h"
-
-static char folder[] = "/tmp/tandem_test_run.XXXXXX";
-
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    return tandem_dir_remove(folder);
-}
-
-static const char *path_of(const char *name)
-{
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
 
 static int read_text(tandem_run **out, const char *text)
 {
-    const char *path = path_of("run.txt");
+    const char *path = in_folder("run.txt");
     assert_int_equal(tandem_file_write(path, text, strlen(text)), 0);
     return tandem_run_read(out, path);
 }
@@ -115,10 +94,10 @@ static void test_malformed_lines_are_named(void **state)
     refuses("q Q0 a 1 1 r\np Q0 a 1 1 r\nq Q0 b 1 1 r\nq Q0 a 1 9 r\n",
             "run.txt:4: document 'a' of query 'q' is in line 1 already");
     tandem_run *run;
-    assert_int_equal(tandem_run_read(&run, path_of("absent")), TANDEM_NOT_FOUND);
+    assert_int_equal(tandem_run_read(&run, in_folder("absent")), TANDEM_NOT_FOUND);
     const char nul[] = "q Q0 a 1 1 r\nq Q0 b\0 1 1 r\n";
-    assert_int_equal(tandem_file_write(path_of("nul"), nul, sizeof nul - 1), 0);
-    assert_int_equal(tandem_run_read(&run, path_of("nul")), TANDEM_ERROR);
+    assert_int_equal(tandem_file_write(in_folder("nul"), nul, sizeof nul - 1), 0);
+    assert_int_equal(tandem_run_read(&run, in_folder("nul")), TANDEM_ERROR);
     assert_non_null(strstr(tandem_error_message(), "nul:2: a NUL byte"));
 }
 
@@ -151,7 +130,7 @@ static void check_scores_survive(const char *name)
         results[i] = (tandem_result){ids[i], scores[i]};
     }
     tandem_run *run, *again;
-    const char *path = path_of(name);
+    const char *path = in_folder(name);
     assert_int_equal(tandem_run_new(&run, "a name"), 0);
     assert_int_equal(tandem_run_add(run, "q", results, COUNT), 0);
     assert_int_equal(tandem_run_add(run, "empty", NULL, 0), 0);
@@ -186,8 +165,8 @@ static void test_the_file_has_trec_columns(void **state)
     assert_int_equal(tandem_run_new(&run, "tag"), 0);
     assert_int_equal(tandem_run_add(run, "q2", (tandem_result[]){{"x", 0.25}, {"y", 3}}, 2), 0);
     assert_int_equal(tandem_run_add(run, "q1", (tandem_result[]){{"z", 1e-7}}, 1), 0);
-    assert_int_equal(tandem_run_write(run, path_of("columns")), 0);
-    assert_int_equal(tandem_file_read(&text, &size, path_of("columns")), 0);
+    assert_int_equal(tandem_run_write(run, in_folder("columns")), 0);
+    assert_int_equal(tandem_file_read(&text, &size, in_folder("columns")), 0);
     assert_string_equal(text, "q1 Q0 z 1 1e-07 tag\nq2 Q0 y 1 3 tag\nq2 Q0 x 2 0.25 tag\n");
     free(text);
     tandem_run_free(run);
@@ -217,7 +196,7 @@ static void test_ids_that_columns_cannot_hold(void **state)
     } cases[] = {{"a b", "d"}, {"", "d"}, {"#q", "d"}, {"q", "a\tb"}, {"q", ""}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         tandem_run *run;
-        const char *path = path_of("unwritten");
+        const char *path = in_folder("unwritten");
         assert_int_equal(tandem_run_new(&run, "r"), 0);
         assert_int_equal(tandem_run_add(run, cases[i].query, (tandem_result[]){{cases[i].document, 1}}, 1), 0);
         assert_int_equal(tandem_run_write(run, path), TANDEM_ERROR);
