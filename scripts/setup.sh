@@ -47,8 +47,8 @@ PY
 }
 
 named_libtorch() {
-  local prefix
-  for prefix in ${CMAKE_PREFIX_PATH//[:;]/ }; do
+  local prefix prefixes=${CMAKE_PREFIX_PATH:-}
+  for prefix in ${prefixes//[:;]/ }; do
     [ -e "$prefix/include/torch/csrc/api/include/torch/torch.h" ] && return 0
   done
   return 1
