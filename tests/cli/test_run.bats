@@ -69,9 +69,12 @@ END
 }
 
 @test "an interrupted recipe continues to the same models" {
-    "$TANDEM" run recipe.json -o stopped > /dev/null 2>&1 &
+    "$TANDEM" run recipe.json -o stopped > /dev/null 2> stopped.log &
     pid=$!
-    sleep 0.7
+    until grep -q "== training the bi-encoder" stopped.log; do # before it, no handler may be there yet
+        kill -0 $pid
+        sleep 0.05
+    done
     kill -TERM $pid 2> /dev/null || true
     status=0
     wait $pid || status=$?
