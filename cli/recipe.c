@@ -64,6 +64,19 @@ static const char *assignment_of(const char *assignment, const char *config)
     return strncmp(assignment, config, length) == 0 && assignment[length] == '.' ? assignment + length + 1 : NULL;
 }
 
+/* These hold for every stage and are set once, in the recipe itself. */
+static int refuse_shared(const char *config, const char *key)
+{
+    static const char *const shared[] = {"model", "max_length", "seed"};
+    for (size_t i = 0; i < sizeof shared / sizeof *shared; i++) {
+        size_t length = strlen(shared[i]);
+        if (strncmp(key, shared[i], length) == 0 && (key[length] == '\0' || key[length] == '=')) {
+            return tandem_error_code(TANDEM_USAGE, "%s.%s: every stage follows the recipe's own \"%s\"", config, shared[i], shared[i]);
+        }
+    }
+    return TANDEM_OK;
+}
+
 static int apply_assignments(recipe *r, const char *const *assignments, size_t count)
 {
     size_t bi_count, cross_count;
@@ -72,6 +85,9 @@ static int apply_assignments(recipe *r, const char *const *assignments, size_t c
     for (size_t i = 0; i < count; i++) {
         const char *bi = assignment_of(assignments[i], "bi");
         const char *cross = assignment_of(assignments[i], "cross");
+        if (bi || cross) {
+            TANDEM_TRY(refuse_shared(bi ? "bi" : "cross", bi ? bi : cross));
+        }
         if (bi) {
             TANDEM_TRY(tandem_settings_set(&r->bi, bi_rows, bi_count, bi));
         } else if (cross) {
@@ -83,23 +99,30 @@ static int apply_assignments(recipe *r, const char *const *assignments, size_t c
     return TANDEM_OK;
 }
 
-/* The recipe's own keys, and the objects "bi" and "cross" as training configs. */
+/* One of the objects "bi" and "cross", which may be absent. */
+static int apply_config(tandem_train_config *config, bool cross, const cJSON *object, const char *path)
+{
+    const char *name = cross ? "cross" : "bi";
+    size_t count;
+    const tandem_setting *table = tandem_train_settings(cross, &count);
+    const cJSON *member;
+    cJSON_ArrayForEach(member, object) {
+        TANDEM_TRY(member->string ? refuse_shared(name, member->string) : TANDEM_OK);
+    }
+    int rc = object ? tandem_settings_apply(config, table, count, object, path) : TANDEM_OK;
+    return rc < 0 ? tandem_error_context(rc, "%s", name) : TANDEM_OK;
+}
+
+/* The recipe's own keys, and the two training configs in it. */
 static int apply_file(recipe *r, const char *path)
 {
     cJSON *json = NULL;
     TANDEM_TRY(tandem_json_read(&json, path));
     cJSON *bi = cJSON_DetachItemFromObjectCaseSensitive(json, "bi");
     cJSON *cross = cJSON_DetachItemFromObjectCaseSensitive(json, "cross");
-    size_t bi_count, cross_count;
-    const tandem_setting *bi_rows = tandem_train_settings(false, &bi_count);
-    const tandem_setting *cross_rows = tandem_train_settings(true, &cross_count);
     int rc = tandem_settings_apply(&r->settings, rows, ROWS, json, path);
-    if (rc == TANDEM_OK && bi) {
-        rc = tandem_error_context(tandem_settings_apply(&r->bi, bi_rows, bi_count, bi, path), "bi");
-    }
-    if (rc == TANDEM_OK && cross) {
-        rc = tandem_error_context(tandem_settings_apply(&r->cross, cross_rows, cross_count, cross, path), "cross");
-    }
+    rc = rc < 0 ? rc : apply_config(&r->bi, false, bi, path);
+    rc = rc < 0 ? rc : apply_config(&r->cross, true, cross, path);
     cJSON_Delete(bi);
     cJSON_Delete(cross);
     tandem_json_free(json);

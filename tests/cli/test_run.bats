@@ -89,6 +89,8 @@ END
     [[ "$output" == *learning_rate* ]]
     run -2 "$TANDEM" run recipe.json -o never --set mine.bi.negative=1
     [[ "$output" == *mine.bi.negatives* ]]
+    run -2 "$TANDEM" run recipe.json -o never --set bi.max_length=32
+    [[ "$output" == *"the recipe's own"* ]]
     run -1 "$TANDEM" run recipe.json -o never --set dataset=nowhere
     [[ "$output" == *nowhere* ]]
     run -1 "$TANDEM" run recipe.json -o never --set model=nowhere
