@@ -1,7 +1,6 @@
 #include "tandem/safetensors.h"
 
 #include <cjson/cJSON.h>
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -62,20 +61,6 @@ static bool is_pickle(const unsigned char *data, size_t size)
     return (zip || bare) && data[8] != '{';
 }
 
-/* False for a \u without four hexadecimal digits, which cJSON reads as the end of a string. */
-static bool is_escape(const unsigned char *text, size_t length)
-{
-    if (length < 2 || text[1] != 'u') {
-        return length >= 2;
-    }
-    for (size_t i = 2; i < 6; i++) {
-        if (i >= length || !isxdigit(text[i])) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* JSON has more ways to write a number than a reader of sizes should accept, and cJSON
  * takes some that JSON does not have. Outside strings a header holds punctuation, blanks
  * and plain decimal integers; anything else is refused here, so that no two readers can
@@ -88,9 +73,6 @@ static int check_header_text(const char *path, const unsigned char *text, size_t
         if (quoted) {
             if (c < ' ') {
                 return tandem_error("%s: header byte %zu: a control character in a string", path, 8 + i);
-            }
-            if (c == '\\' && !is_escape(text + i, length - i)) {
-                return tandem_error("%s: header byte %zu: an invalid escape", path, 8 + i);
             }
             i += c == '\\';
             quoted = c != '"';
