@@ -56,6 +56,9 @@ static int read_sizes(const cJSON *config, const tandem_family *family, const ch
         TANDEM_TRY(tandem_json_get_int_or(config, keys->types, path, 1, 256, &spec->types));
     }
     spec->position_offset = family->position_offset;
+    spec->position_pad_id = -1;
+    spec->embedding_size = spec->hidden;
+    spec->head_activation = TANDEM_ACTIVATION_TANH;
     if (spec->hidden % spec->heads != 0) {
         return tandem_error("%s: %s %lld is no multiple of %s %lld", path, keys->hidden, (long long)spec->hidden, keys->heads, (long long)spec->heads);
     }
@@ -69,10 +72,12 @@ static int read_numerics(const cJSON *config, const tandem_config_keys *keys, co
     if (!(spec->norm_eps >= 0 && spec->norm_eps < 1)) {
         return tandem_error("%s: %s is %g, expected a small positive number", path, keys->norm_eps, spec->norm_eps);
     }
-    spec->hidden_dropout = spec->attention_dropout = 0.1; /* transformers' default */
-    TANDEM_TRY(read_probability(config, keys->hidden_dropout, path, &spec->hidden_dropout));
+    double hidden_dropout = 0.1;
+    spec->attention_dropout = 0.1; /* transformers' default */
+    TANDEM_TRY(read_probability(config, keys->hidden_dropout, path, &hidden_dropout));
+    spec->embedding_dropout = spec->attention_out_dropout = spec->down_dropout = hidden_dropout;
     TANDEM_TRY(read_probability(config, keys->attention_dropout, path, &spec->attention_dropout));
-    spec->classifier_dropout = spec->hidden_dropout;
+    spec->classifier_dropout = hidden_dropout;
     TANDEM_TRY(read_probability(config, keys->classifier_dropout, path, &spec->classifier_dropout));
     return read_activation(config, keys->activation, path, &spec->activation);
 }

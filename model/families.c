@@ -7,7 +7,7 @@
 #include "tandem/memory.h"
 
 #define SPEC(field) offsetof(tandem_encoder_spec, field)
-#define LAYER(field) offsetof(tandem_layer_places, field)
+#define LAYER(field) offsetof(tandem_layer_spec, field)
 
 /* ---- BERT (Devlin et al. 2018) ------------------------------------------------------ */
 static const tandem_weight_row bert_weights[] = {
@@ -32,8 +32,8 @@ static const tandem_weight_row bert_weights[] = {
     {"encoder.layer.*.output.dense.bias", TANDEM_WEIGHT_LAYER, LAYER(down_bias), TANDEM_DIM_HIDDEN, TANDEM_DIM_NONE},
     {"encoder.layer.*.output.LayerNorm.weight", TANDEM_WEIGHT_LAYER, LAYER(output_norm_weight), TANDEM_DIM_HIDDEN, TANDEM_DIM_NONE},
     {"encoder.layer.*.output.LayerNorm.bias", TANDEM_WEIGHT_LAYER, LAYER(output_norm_bias), TANDEM_DIM_HIDDEN, TANDEM_DIM_NONE},
-    {"pooler.dense.weight", TANDEM_WEIGHT_POOLER, SPEC(pooler_weight), TANDEM_DIM_HIDDEN, TANDEM_DIM_HIDDEN},
-    {"pooler.dense.bias", TANDEM_WEIGHT_POOLER, SPEC(pooler_bias), TANDEM_DIM_HIDDEN, TANDEM_DIM_NONE},
+    {"pooler.dense.weight", TANDEM_WEIGHT_POOLER, SPEC(head_weight), TANDEM_DIM_HIDDEN, TANDEM_DIM_HIDDEN},
+    {"pooler.dense.bias", TANDEM_WEIGHT_POOLER, SPEC(head_bias), TANDEM_DIM_HIDDEN, TANDEM_DIM_NONE},
     {"classifier.weight", TANDEM_WEIGHT_HEAD, SPEC(classifier_weight), TANDEM_DIM_LABELS, TANDEM_DIM_HIDDEN},
     {"classifier.bias", TANDEM_WEIGHT_HEAD, SPEC(classifier_bias), TANDEM_DIM_LABELS, TANDEM_DIM_NONE},
 };

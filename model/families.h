@@ -33,7 +33,7 @@ typedef enum {
 } tandem_weight_group;
 
 /* One weight. `place` is the offset of its tandem_place in tandem_encoder_spec, or in
- * tandem_layer_places for TANDEM_WEIGHT_LAYER. Rows with one place, one after the
+ * tandem_layer_spec for TANDEM_WEIGHT_LAYER. Rows with one place, one after the
  * other, are parts of one matrix or vector (query, key, value). */
 typedef struct {
     const char *name; /* without the family's prefix */

@@ -30,7 +30,7 @@ struct tandem_model {
     const tandem_family *family;
     const char *root; /* folder of config.json, weights and tokenizer: the directory, or its first module's */
     tandem_encoder_spec spec;
-    tandem_layer_places *layers; /* [spec.layers] */
+    tandem_layer_spec *layers; /* [spec.layers] */
     tandem_parameter *parameters; /* [parameter_count], in arena order */
     size_t parameter_count;
     size_t arena_floats;

@@ -157,7 +157,7 @@ static void masks(builder *b)
     b->hidden_shape = onnx_ints(g, hidden_shape, 3);
 }
 
-static onnx_value attention(builder *b, onnx_value x, const tandem_layer_places *layer)
+static onnx_value attention(builder *b, onnx_value x, const tandem_layer_spec *layer)
 {
     const int64_t h = b->spec->hidden;
     onnx_value part[3]; /* query, key, value as [batch, sequence, heads, head size] */
@@ -178,6 +178,10 @@ static onnx_value activation(builder *b, onnx_value x)
 {
     onnx_graph *g = &b->graph;
     switch (b->spec->activation) {
+    case TANDEM_ACTIVATION_IDENTITY:
+        return x;
+    case TANDEM_ACTIVATION_TANH:
+        return unary(b, "Tanh", x);
     case TANDEM_ACTIVATION_RELU:
         return unary(b, "Relu", x);
     case TANDEM_ACTIVATION_SILU:
@@ -202,7 +206,7 @@ static onnx_value encoder(builder *b, const char *output)
     onnx_value x = embeddings(b);
     masks(b);
     for (int64_t i = 0; i < s->layers; i++) {
-        const tandem_layer_places *layer = &s->layer[i];
+        const tandem_layer_spec *layer = &s->layer[i];
         const char *name = i + 1 == s->layers ? output : NULL;
         onnx_value y = binary(b, "Add", attention(b, x, layer), x);
         x = layer_norm(b, y, layer->attention_norm_weight, layer->attention_norm_bias, NULL);
@@ -294,8 +298,8 @@ static void classification_head(builder *b, onnx_value hidden)
     onnx_value zero = integer(b, 0);
     onnx_value first = with_int(b, "Gather", (onnx_value[]){hidden, zero}, 2, "axis", 1);
     onnx_value x = binary(b, "Squeeze", first, integer(b, 1));
-    if (s->pooler_weight >= 0) {
-        x = unary(b, "Tanh", linear(b, x, s->pooler_weight, s->pooler_bias, s->hidden, s->hidden));
+    if (s->head_weight >= 0) {
+        x = unary(b, "Tanh", linear(b, x, s->head_weight, s->head_bias, s->hidden, s->hidden));
     }
     onnx_value logits = linear(b, x, s->classifier_weight, s->classifier_bias, s->labels, s->hidden);
     onnx_node(&b->graph, "Identity", &logits, 1, NULL, "logits");

@@ -31,9 +31,15 @@ static void clear_places(tandem_model *model)
     tandem_encoder_spec *spec = &model->spec;
     spec->word_embedding = spec->position_embedding = spec->type_embedding = -1;
     spec->embedding_norm_weight = spec->embedding_norm_bias = -1;
-    spec->pooler_weight = spec->pooler_bias = -1;
+    spec->projection_weight = spec->projection_bias = spec->relative_bias = -1;
+    spec->final_norm_weight = spec->final_norm_bias = -1;
+    spec->head_weight = spec->head_bias = spec->head_norm_weight = spec->head_norm_bias = -1;
     spec->classifier_weight = spec->classifier_bias = -1;
-    memset(model->layers, 0xff, (size_t)spec->layers * sizeof *model->layers); /* all -1 */
+    for (int64_t i = 0; i < spec->layers; i++) {
+        memset(&model->layers[i], 0xff, offsetof(tandem_layer_spec, window)); /* all places -1 */
+        model->layers[i].window = 0;
+        model->layers[i].rope_theta = 0;
+    }
 }
 
 static tandem_place *place_of(tandem_model *model, const tandem_weight_row *row, int64_t layer)
@@ -277,7 +283,7 @@ static bool is_classifier(const tandem_model *model, const tandem_parameter *par
 
 static bool is_pooler(const tandem_model *model, const tandem_parameter *parameter)
 {
-    return is_of(model, parameter, model->spec.pooler_weight, model->spec.pooler_bias);
+    return is_of(model, parameter, model->spec.head_weight, model->spec.head_bias);
 }
 
 /* Each weight draws from a stream of its own name. */

@@ -12,8 +12,8 @@ cd "$(dirname "$0")/.."
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
-packages=(gcc g++ cmake ninja-build pkg-config libhdf5-dev libcjson-dev libzstd-dev libxxhash-dev
-          libcmocka-dev bats python3 python3-venv zstd unzip)
+packages=(gcc g++ cmake ninja-build pkg-config libhdf5-dev libcjson-dev libzstd-dev libxxhash-dev zlib1g-dev
+          libpcre2-dev libcmocka-dev bats python3 python3-venv zstd unzip)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$package")

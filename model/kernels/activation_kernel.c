@@ -114,6 +114,9 @@ ALWAYS_INLINE void backward_row(tandem_activation activation, const float *d_out
     case TANDEM_ACTIVATION_SILU:                                              \
         row_function(TANDEM_ACTIVATION_SILU, __VA_ARGS__);                    \
         break;                                                                \
+    case TANDEM_ACTIVATION_TANH: /* encoder.cpp lets only heads have these */ \
+    case TANDEM_ACTIVATION_IDENTITY:                                          \
+        break;                                                                \
     }
 
 void TANDEM_KERNEL(activation_forward)(tandem_extent extent, tandem_activation activation, const float *x, const float *bias, float *out) {

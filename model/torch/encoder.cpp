@@ -34,7 +34,7 @@ void check_spec(const tandem_encoder_spec &spec) {
     if (spec.position_offset < 0 || spec.position_offset >= spec.positions) {
         refuse("position offset " + std::to_string(spec.position_offset) + " is outside the " + std::to_string(spec.positions) + " positions");
     }
-    for (double probability : {spec.hidden_dropout, spec.attention_dropout, spec.classifier_dropout}) {
+    for (double probability : {spec.embedding_dropout, spec.attention_out_dropout, spec.down_dropout, spec.attention_dropout, spec.inner_dropout, spec.classifier_dropout}) {
         if (!(probability >= 0 && probability < 1)) {
             refuse("dropout " + std::to_string(probability) + " is not in [0, 1)");
         }
@@ -60,7 +60,7 @@ void place_leaf(tandem_encoder &encoder, at::Tensor &tensor, tandem_place place,
     encoder.leaves.push_back({&tensor, place});
 }
 
-void place_layer(tandem_encoder &encoder, Layer &layer, const tandem_layer_places &places) {
+void place_layer(tandem_encoder &encoder, Layer &layer, const tandem_layer_spec &places) {
     int64_t h = encoder.spec.hidden, f = encoder.spec.intermediate;
     place_leaf(encoder, layer.qkv_weight, places.qkv_weight, {3 * h, h});
     place_leaf(encoder, layer.qkv_bias, places.qkv_bias, {3 * h});
@@ -98,8 +98,8 @@ void place_leaves(tandem_encoder &encoder) {
     for (size_t i = 0; i < encoder.layers.size(); ++i) {
         place_layer(encoder, encoder.layers[i], spec.layer[i]);
     }
-    place_leaf(encoder, encoder.pooler_weight, spec.pooler_weight, {h, h});
-    place_leaf(encoder, encoder.pooler_bias, spec.pooler_bias, {h});
+    place_leaf(encoder, encoder.head_weight, spec.head_weight, {h, h});
+    place_leaf(encoder, encoder.head_bias, spec.head_bias, {h});
     place_leaf(encoder, encoder.classifier_weight, spec.classifier_weight, {spec.labels, h});
     place_leaf(encoder, encoder.classifier_bias, spec.classifier_bias, {spec.labels});
 }
@@ -170,10 +170,10 @@ at::Tensor run_layer(const tandem_encoder &encoder, size_t index, const at::Tens
     auto mask = [&](LayerSite site, double probability) { return mask_of(dropout, SITE_LAYERS + index * SITES_PER_LAYER + site, probability); };
 
     at::Tensor context = tandem::attention(tandem::product(x, layer.qkv_weight), layer.qkv_bias, packed, spec.heads, mask(SITE_PROBABILITIES, spec.attention_dropout));
-    at::Tensor middle = tandem::residual_norm(tandem::product(context, layer.out_weight), layer.out_bias, x, mask(SITE_ATTENTION_OUT, spec.hidden_dropout), layer.attention_norm_weight,
+    at::Tensor middle = tandem::residual_norm(tandem::product(context, layer.out_weight), layer.out_bias, x, mask(SITE_ATTENTION_OUT, spec.attention_out_dropout), layer.attention_norm_weight,
                                               layer.attention_norm_bias, spec.norm_eps);
     at::Tensor inner = tandem::activation(tandem::product(middle, layer.up_weight), layer.up_bias, spec.activation);
-    return tandem::residual_norm(tandem::product(inner, layer.down_weight), layer.down_bias, middle, mask(SITE_DOWN, spec.hidden_dropout), layer.output_norm_weight,
+    return tandem::residual_norm(tandem::product(inner, layer.down_weight), layer.down_bias, middle, mask(SITE_DOWN, spec.down_dropout), layer.output_norm_weight,
                                  layer.output_norm_bias, spec.norm_eps);
 }
 
@@ -302,7 +302,7 @@ int tandem_encoder_forward(tandem_tensor **out, tandem_encoder *encoder, const t
         PackedPtr packed = pack(batch);
         at::Tensor x = tandem::embed(lookups(*encoder, *batch, *packed));
         x = tandem::residual_norm(x, {}, {}, tandem_mask{}, encoder->embedding_norm_weight, encoder->embedding_norm_bias, spec.norm_eps);
-        x = tandem::dropout(x, mask_of(dropout, SITE_EMBEDDINGS, spec.hidden_dropout));
+        x = tandem::dropout(x, mask_of(dropout, SITE_EMBEDDINGS, spec.embedding_dropout));
         for (size_t layer = 0; layer < encoder->layers.size(); ++layer) {
             x = run_layer(*encoder, layer, x, packed, dropout);
         }
@@ -326,8 +326,8 @@ int tandem_encoder_classify(tandem_tensor **out, tandem_encoder *encoder, const 
         }
         PackedPtr packed = pack(batch);
         at::Tensor x = pick_rows(hidden_of(hidden, *packed), *packed, false);
-        if (encoder->pooler_weight.defined()) {
-            x = at::tanh(at::linear(x, encoder->pooler_weight, encoder->pooler_bias));
+        if (encoder->head_weight.defined()) {
+            x = at::tanh(at::linear(x, encoder->head_weight, encoder->head_bias));
         }
         x = tandem::dropout(x, mask_of(dropout, SITE_CLASSIFIER, encoder->spec.classifier_dropout));
         give(out, at::linear(x, encoder->classifier_weight, encoder->classifier_bias));

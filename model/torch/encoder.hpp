@@ -29,7 +29,7 @@ struct tandem_encoder {
     at::Tensor word_embedding, position_embedding, type_embedding;
     at::Tensor embedding_norm_weight, embedding_norm_bias;
     std::vector<tandem::Layer> layers;
-    at::Tensor pooler_weight, pooler_bias, classifier_weight, classifier_bias;
+    at::Tensor head_weight, head_bias, classifier_weight, classifier_bias;
 
     struct Leaf {
         at::Tensor *tensor;

@@ -101,7 +101,15 @@ int tandem_backward(const tandem_tensor *loss);
 int tandem_backward_with(const tandem_tensor *output, const tandem_tensor *gradient);
 
 /* ---- encoder -------------------------------------------------------------------------- */
-typedef enum { TANDEM_ACTIVATION_GELU, TANDEM_ACTIVATION_GELU_TANH, TANDEM_ACTIVATION_RELU, TANDEM_ACTIVATION_SILU } tandem_activation;
+typedef enum {
+    TANDEM_ACTIVATION_GELU, TANDEM_ACTIVATION_GELU_TANH, TANDEM_ACTIVATION_RELU, TANDEM_ACTIVATION_SILU,
+    TANDEM_ACTIVATION_TANH, TANDEM_ACTIVATION_IDENTITY /* the last two in heads and modules only */
+} tandem_activation;
+
+typedef enum {
+    TANDEM_POOL_CLS, TANDEM_POOL_MAX, TANDEM_POOL_MEAN, TANDEM_POOL_MEAN_SQRT_LEN,
+    TANDEM_POOL_WEIGHTED_MEAN, TANDEM_POOL_LAST
+} tandem_pooling;
 
 /* A parameter's place in the flat arenas, in floats; -1: the model has none.
  * Offsets are multiples of 16 (64 bytes). */
@@ -112,28 +120,57 @@ typedef int64_t tandem_place;
 typedef struct {
     tandem_place qkv_weight, qkv_bias;
     tandem_place attention_out_weight, attention_out_bias;
-    tandem_place attention_norm_weight, attention_norm_bias;
-    tandem_place up_weight, up_bias;
+    tandem_place attention_norm_weight, attention_norm_bias; /* post-norm: after attention; pre-norm: before it, -1: no norm */
+    tandem_place up_weight, up_bias; /* [intermediate, hidden]; gated: [2 * intermediate, hidden], what is activated first, then its factor */
     tandem_place down_weight, down_bias;
-    tandem_place output_norm_weight, output_norm_bias;
-} tandem_layer_places;
+    tandem_place output_norm_weight, output_norm_bias; /* post-norm: after the feed-forward part; pre-norm: before it */
+    int64_t window;    /* a token attends to those at most this far from it; 0: to all */
+    double rope_theta; /* base of the rotary positions (half-split pairs, as transformers' rotate_half); 0: none */
+} tandem_layer_spec;
+
+/* What follows pooling in a sentence-transformers directory, in its order. */
+typedef enum { TANDEM_MODULE_DENSE, TANDEM_MODULE_LAYER_NORM, TANDEM_MODULE_NORMALIZE } tandem_module_kind;
+typedef struct {
+    tandem_module_kind kind;
+    int64_t in, out;              /* sizes of a vector before and after */
+    tandem_place weight, bias;    /* dense: [out, in], [out] or -1; layer norm: [out] each */
+    tandem_activation activation; /* dense */
+    double eps;                   /* layer norm */
+} tandem_module_spec;
 
 /* What the encoder's forward needs to know, filled from a family's table row and a
  * config.json (model/families.c). */
 typedef struct {
     int64_t layers, hidden, heads, intermediate;
-    int64_t vocab, positions, types; /* types 0: no token type embedding */
+    int64_t vocab, positions, types; /* types 0: no token type embedding; positions: the most tokens, also without a table of them */
+    int64_t embedding_size;          /* width of the three tables; where it is not `hidden`, a projection follows the embedding's norm */
     int64_t position_offset;         /* position id of a text's first token (RoBERTa: 2) */
+    int64_t position_pad_id;         /* a token of this id gets position_offset - 1 and is not counted (RoBERTa); -1: every token counts */
+    bool pre_norm;                   /* norms before attention and feed-forward, and one at the end; else after each (BERT) */
+    bool gated;                      /* feed-forward: activation(a) * b, where up gives a and b */
     double norm_eps;
-    double hidden_dropout, attention_dropout, classifier_dropout;
+    /* Dropout of: embeddings; what attention and the feed-forward part add; attention's probabilities;
+     * the feed-forward part's inside; the head. */
+    double embedding_dropout, attention_out_dropout, down_dropout, attention_dropout, inner_dropout, classifier_dropout;
     tandem_activation activation;
     tandem_place word_embedding, position_embedding, type_embedding;
     tandem_place embedding_norm_weight, embedding_norm_bias;
-    const tandem_layer_places *layer; /* [layers], copied */
-    /* Sequence classification head; all -1 for a bi-encoder. */
-    tandem_place pooler_weight, pooler_bias;         /* [hidden, hidden], tanh; on the first token */
+    tandem_place projection_weight, projection_bias; /* [hidden, embedding_size] */
+    tandem_place relative_bias; /* [relative_buckets, heads], added to the attention scores of all layers (MPNet, T5 buckets) */
+    int64_t relative_buckets, relative_distance;
+    tandem_place final_norm_weight, final_norm_bias;
+    const tandem_layer_spec *layer; /* [layers], copied */
+    /* Sequence classification head; all -1 for a bi-encoder: pooling, dropout (head_dropout_first), dense,
+     * activation, norm, dropout, classifier; a place of -1 leaves its step out. */
+    tandem_pooling head_pooling;
+    bool head_dropout_first;
+    tandem_activation head_activation;
+    tandem_place head_weight, head_bias; /* [hidden, hidden] */
+    tandem_place head_norm_weight, head_norm_bias;
     tandem_place classifier_weight, classifier_bias; /* [labels, hidden] */
     int64_t labels;
+    const tandem_module_spec *module; /* [modules], copied */
+    int64_t modules;
 } tandem_encoder_spec;
 
 /* Makes an encoder whose parameters and gradients are views of two arenas of
@@ -158,14 +195,12 @@ typedef struct {
  * gradients when tandem_grad_enable(1) holds. */
 int tandem_encoder_forward(tandem_tensor **out, tandem_encoder *encoder, const tandem_batch *batch, tandem_dropout dropout);
 
-typedef enum {
-    TANDEM_POOL_CLS, TANDEM_POOL_MAX, TANDEM_POOL_MEAN, TANDEM_POOL_MEAN_SQRT_LEN,
-    TANDEM_POOL_WEIGHTED_MEAN, TANDEM_POOL_LAST
-} tandem_pooling;
-
 /* [total, hidden] -> [count, hidden]; the modes as sentence-transformers defines
  * them (reference/sentence-transformers.md, section 5). */
 int tandem_encoder_pool(tandem_tensor **out, const tandem_tensor *hidden, const tandem_batch *batch, tandem_pooling pooling);
+
+/* Pooled vectors, [count, modules' first `in`], through the spec's modules. */
+int tandem_encoder_modules(tandem_tensor **out, tandem_encoder *encoder, const tandem_tensor *pooled);
 
 /* Sequence classification logits, [count, labels]. */
 int tandem_encoder_classify(tandem_tensor **out, tandem_encoder *encoder, const tandem_tensor *hidden, const tandem_batch *batch, tandem_dropout dropout);

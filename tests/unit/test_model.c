@@ -214,7 +214,7 @@ static void lays_weights_out_for_the_encoder(void **state)
         assert_int_equal(blocks[i] % 16, 0);
     }
     assert_int_equal(spec->classifier_weight, -1);
-    assert_int_equal(spec->pooler_weight, -1); /* a bi-encoder's is no parameter */
+    assert_int_equal(spec->head_weight, -1); /* a bi-encoder's is no parameter */
     /* Every float belongs to one weight or is zero. */
     size_t floats, covered = 0, end = 0;
     const float *arena = tandem_model_parameters(model, &floats);

@@ -275,7 +275,7 @@ enum { LAYERS = 2, HIDDEN = 24, HEADS = 3, INNER = 40, VOCAB = 30, POSITIONS = 1
 typedef struct {
     tandem_encoder *encoder;
     tandem_encoder_spec spec;
-    tandem_layer_places layers[LAYERS];
+    tandem_layer_spec layers[LAYERS];
     size_t floats;
 } model;
 
@@ -291,7 +291,10 @@ static void model_spec(model *m)
     m->floats = 0;
     tandem_encoder_spec *s = &m->spec;
     *s = (tandem_encoder_spec){.layers = LAYERS, .hidden = HIDDEN, .heads = HEADS, .intermediate = INNER, .vocab = VOCAB, .positions = POSITIONS, .types = TYPES, .position_offset = 2,
-                               .norm_eps = 1e-5, .hidden_dropout = 0.2, .attention_dropout = 0.3, .classifier_dropout = 0.25, .activation = TANDEM_ACTIVATION_GELU, .layer = m->layers,
+                               .norm_eps = 1e-5, .embedding_dropout = 0.2, .attention_out_dropout = 0.2, .down_dropout = 0.2,
+                               .embedding_size = HIDDEN, .position_pad_id = -1, .head_activation = TANDEM_ACTIVATION_TANH,
+                               .projection_weight = -1, .projection_bias = -1, .relative_bias = -1, .final_norm_weight = -1,
+                               .final_norm_bias = -1, .head_norm_weight = -1, .head_norm_bias = -1, .attention_dropout = 0.3, .classifier_dropout = 0.25, .activation = TANDEM_ACTIVATION_GELU, .layer = m->layers,
                                .labels = LABELS};
     s->word_embedding = put(m, VOCAB * HIDDEN);
     s->position_embedding = put(m, POSITIONS * HIDDEN);
@@ -299,13 +302,13 @@ static void model_spec(model *m)
     s->embedding_norm_weight = put(m, HIDDEN);
     s->embedding_norm_bias = put(m, HIDDEN);
     for (int i = 0; i < LAYERS; i++) {
-        m->layers[i] = (tandem_layer_places){
+        m->layers[i] = (tandem_layer_spec){
             put(m, 3 * HIDDEN * HIDDEN), put(m, 3 * HIDDEN), put(m, HIDDEN * HIDDEN), put(m, HIDDEN),         put(m, HIDDEN), put(m, HIDDEN),
             put(m, INNER * HIDDEN),      put(m, INNER),      put(m, HIDDEN * INNER),  put(m, HIDDEN), put(m, HIDDEN), put(m, HIDDEN),
         };
     }
-    s->pooler_weight = put(m, HIDDEN * HIDDEN);
-    s->pooler_bias = put(m, HIDDEN);
+    s->head_weight = put(m, HIDDEN * HIDDEN);
+    s->head_bias = put(m, HIDDEN);
     s->classifier_weight = put(m, LABELS * HIDDEN);
     s->classifier_bias = put(m, LABELS);
 }
@@ -600,10 +603,10 @@ static void test_encoder_refuses_specs(void **state)
     m.layers[0].down_weight = -1;
     refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats), "lacks");
     model_spec(&m);
-    m.spec.hidden_dropout = 1;
+    m.spec.down_dropout = 1;
     refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats), "dropout");
     model_spec(&m);
-    m.spec.pooler_weight = m.spec.pooler_bias = m.spec.classifier_weight = m.spec.classifier_bias = -1;
+    m.spec.head_weight = m.spec.head_bias = m.spec.classifier_weight = m.spec.classifier_bias = -1;
     m.spec.labels = 0;
     ok(tandem_encoder_new(&m.encoder, &m.spec, m.floats));
     ok(tandem_encoder_forward(&hidden, m.encoder, &some_batch, no_dropout));
