@@ -1,4 +1,4 @@
-/* input.c - bytes of a file or of stdin, through zstd where its magic number says so. */
+/* input.c - bytes of a file or of stdin, through zstd or gzip where its magic number says so. */
 #include "base/input.h"
 
 #include <errno.h>
@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 #include <zstd.h>
 
 #include "tandem/memory.h"
@@ -15,8 +16,9 @@
 struct tandem_input {
     int descriptor;
     char *path;
-    ZSTD_DCtx *zstd;  /* NULL: the bytes are given as they are */
-    bool inside;      /* zstd: a frame has begun and is not complete */
+    ZSTD_DCtx *zstd;  /* both NULL: the bytes are given as they are */
+    z_stream *gzip;
+    bool inside;      /* a zstd frame or gzip member has begun and is not complete */
     ZSTD_inBuffer in; /* what was read and not yet given */
     size_t capacity;
 };
@@ -64,6 +66,22 @@ static bool is_zstd(const unsigned char *data, size_t size)
     return magic == ZSTD_MAGICNUMBER || (magic & ZSTD_MAGIC_SKIPPABLE_MASK) == ZSTD_MAGIC_SKIPPABLE_START;
 }
 
+/* RFC 1952: a gzip member with the only compression method that there is. */
+static bool is_gzip(const unsigned char *data, size_t size)
+{
+    return size >= 3 && data[0] == 0x1F && data[1] == 0x8B && data[2] == Z_DEFLATED;
+}
+
+static int open_gzip(tandem_input *input)
+{
+    input->gzip = tandem_alloc(1, sizeof *input->gzip);
+    if (!input->gzip) {
+        return TANDEM_ERROR;
+    }
+    int rc = inflateInit2(input->gzip, 16 + MAX_WBITS); /* 16: gzip's header and checksum */
+    return rc == Z_OK ? TANDEM_OK : tandem_error("%s: out of memory", input->path);
+}
+
 /* Reads once what is there, so that lines of a pipe come as they are written. */
 static int refill(tandem_input *input)
 {
@@ -85,6 +103,9 @@ static int read_magic(tandem_input *input)
 {
     unsigned char *buffer = (void *)(uintptr_t)input->in.src;
     TANDEM_TRY(tandem_descriptor_read(input->descriptor, input->path, buffer, 4, &input->in.size));
+    if (is_gzip(buffer, input->in.size)) {
+        return open_gzip(input);
+    }
     if (!is_zstd(buffer, input->in.size)) {
         return TANDEM_OK;
     }
@@ -159,9 +180,64 @@ static int read_zstd(tandem_input *input, void *data, size_t size, size_t *got)
     return TANDEM_OK;
 }
 
+/* A member ended: true when another one follows at once, as bgzip and `cat` leave them. */
+static int next_member(tandem_input *input, bool *more)
+{
+    if (input->in.pos == input->in.size) {
+        TANDEM_TRY(refill(input));
+    }
+    *more = input->in.pos < input->in.size;
+    return !*more || inflateReset(input->gzip) == Z_OK ? TANDEM_OK : tandem_error("%s: bad gzip data", input->path);
+}
+
+/* One call of inflate(); *done tells that the last member is complete. */
+static int inflate_some(tandem_input *input, bool *done)
+{
+    z_stream *gzip = input->gzip;
+    if (input->in.pos == input->in.size) {
+        TANDEM_TRY(refill(input));
+        if (input->in.size == 0 && input->inside) {
+            return tandem_error("%s: truncated: the last gzip member is not complete", input->path);
+        }
+        *done = input->in.size == 0;
+    }
+    size_t available = input->in.size - input->in.pos;
+    gzip->next_in = (Bytef *)(uintptr_t)input->in.src + input->in.pos;
+    gzip->avail_in = (uInt)available; /* at most the buffer: some 128 KiB */
+    input->inside = input->inside || available > 0;
+    int rc = inflate(gzip, Z_NO_FLUSH);
+    input->in.pos += available - gzip->avail_in;
+    if (rc == Z_STREAM_END) {
+        bool more;
+        input->inside = false;
+        TANDEM_TRY(next_member(input, &more));
+        *done = !more;
+        return TANDEM_OK;
+    }
+    return rc == Z_OK || rc == Z_BUF_ERROR
+               ? TANDEM_OK
+               : tandem_error("%s: bad gzip data: %s", input->path, gzip->msg ? gzip->msg : zError(rc));
+}
+
+static int read_gzip(tandem_input *input, void *data, size_t size, size_t *got)
+{
+    const size_t most = 1 << 30; /* zlib counts in 32 bits */
+    uInt room = (uInt)(size < most ? size : most);
+    input->gzip->next_out = data;
+    input->gzip->avail_out = room;
+    bool done = false;
+    while (input->gzip->avail_out == room && !done) {
+        TANDEM_TRY(inflate_some(input, &done));
+    }
+    *got = room - input->gzip->avail_out;
+    return TANDEM_OK;
+}
+
 int tandem_input_read(tandem_input *input, void *data, size_t size, size_t *got)
 {
-    return input->zstd ? read_zstd(input, data, size, got) : read_plain(input, data, size, got);
+    return input->zstd   ? read_zstd(input, data, size, got)
+           : input->gzip ? read_gzip(input, data, size, got)
+                         : read_plain(input, data, size, got);
 }
 
 size_t tandem_input_size_hint(const tandem_input *input)
@@ -170,7 +246,7 @@ size_t tandem_input_size_hint(const tandem_input *input)
     if (fstat(input->descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
         return 0;
     }
-    return (size_t)status.st_size * (input->zstd ? 4 : 1);
+    return (size_t)status.st_size * (input->zstd || input->gzip ? 4 : 1);
 }
 
 const char *tandem_input_path(const tandem_input *input)
@@ -187,6 +263,10 @@ void tandem_input_close(tandem_input *input)
         close(input->descriptor);
     }
     ZSTD_freeDCtx(input->zstd);
+    if (input->gzip) {
+        inflateEnd(input->gzip);
+    }
+    free(input->gzip);
     free((void *)(uintptr_t)input->in.src);
     free(input->path);
     free(input);

@@ -1,4 +1,4 @@
-/* input.h - private to base/: a stream of bytes, decompressed when it is zstd. */
+/* input.h - private to base/: a stream of bytes, decompressed when it is zstd or gzip. */
 #ifndef TANDEM_BASE_INPUT_H
 #define TANDEM_BASE_INPUT_H
 

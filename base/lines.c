@@ -12,7 +12,7 @@ struct tandem_lines {
     size_t capacity;
     size_t start, end; /* what was read and not yet given */
     size_t number;
-    bool ended;
+    bool ended, had_mark, had_returns;
 };
 
 enum { FIRST_CAPACITY = 128 * 1024 };
@@ -57,14 +57,20 @@ static int read_more(tandem_lines *lines)
 /* Gives bytes start .. start + length; `skip` bytes end the line. */
 static int give(tandem_lines *lines, size_t length, size_t skip, char **line, size_t *out_length)
 {
-    *line = lines->data + lines->start;
+    char *text = lines->data + lines->start;
     lines->start += length + skip;
-    if (skip > 0 && length > 0 && (*line)[length - 1] == '\r') {
+    if (skip > 0 && length > 0 && text[length - 1] == '\r') {
+        lines->had_returns = true;
         length--;
     }
-    (*line)[length] = '\0';
+    if (lines->number++ == 0 && length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) {
+        lines->had_mark = true;
+        text += 3;
+        length -= 3;
+    }
+    text[length] = '\0';
+    *line = text;
     *out_length = length;
-    lines->number++;
     return 1;
 }
 
@@ -92,6 +98,16 @@ int tandem_lines_next(tandem_lines *lines, char **line, size_t *length)
 size_t tandem_lines_number(const tandem_lines *lines)
 {
     return lines->number;
+}
+
+bool tandem_lines_had_mark(const tandem_lines *lines)
+{
+    return lines->had_mark;
+}
+
+bool tandem_lines_had_returns(const tandem_lines *lines)
+{
+    return lines->had_returns;
 }
 
 const char *tandem_lines_path(const tandem_lines *lines)

@@ -104,6 +104,7 @@ const tandem_command *tandem_command_find(char *const *words, size_t count, size
 /* TANDEM_USAGE with a message that suggests the nearest command. */
 int tandem_command_unknown(char *const *words, size_t count);
 
+extern const tandem_command tandem_command_data_import;
 extern const tandem_command tandem_command_data_check;
 extern const tandem_command tandem_command_encode;
 extern const tandem_command tandem_command_search;

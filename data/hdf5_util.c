@@ -79,18 +79,24 @@ int tandem_hdf5_create(tandem_hdf5_file *out, const char *path)
     return rc;
 }
 
+/* Whether the file is there is asked when it cannot be opened: another process may remove a
+ * cache's entry at any time. */
+static int opening_failed(const tandem_hdf5_file *file, const char *what)
+{
+    return tandem_file_exists(file->path) ? tandem_hdf5_error(file, "%s", what)
+                                          : tandem_error_code(TANDEM_NOT_FOUND, "%s: no such file", file->path);
+}
+
 int tandem_hdf5_open(tandem_hdf5_file *out, const char *path)
 {
     *out = (tandem_hdf5_file){H5I_INVALID_HID, path};
-    if (!tandem_file_exists(path)) {
-        return tandem_error_code(TANDEM_NOT_FOUND, "%s: no such file", path);
-    }
-    if (H5Fis_hdf5(path) <= 0) {
-        return tandem_error("%s: not an HDF5 file", path);
+    if (!tandem_file_exists(path) || H5Fis_hdf5(path) <= 0) {
+        H5Eclear2(H5E_DEFAULT);
+        return opening_failed(out, "not an HDF5 file");
     }
     hid_t properties = access_properties();
     out->id = properties < 0 ? properties : H5Fopen(path, H5F_ACC_RDONLY, properties);
-    int rc = out->id < 0 ? tandem_hdf5_error(out, "cannot be opened as HDF5") : TANDEM_OK;
+    int rc = out->id < 0 ? opening_failed(out, "cannot be opened as HDF5") : TANDEM_OK;
     H5Pclose(properties);
     return rc;
 }
@@ -412,10 +418,11 @@ int tandem_hdf5_array_read(tandem_hdf5_array *array, const tandem_hdf5_file *fil
 }
 
 /* ---- writing arrays ------------------------------------------------------------------------------ */
-/* Creation properties: zstd in chunks of about 1 MiB, rows never cut. */
+/* Creation properties: zstd in chunks of about 1 MiB, rows never cut. Of token ids, level 1 is
+ * written 2.3 times as fast as level 3, and is a seventh larger. */
 static hid_t creation_properties(int dims, const hsize_t *shape, size_t type_bytes, bool zstd)
 {
-    const unsigned level = 3;
+    const unsigned level = 1;
     hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
     if (properties < 0 || !zstd) {
         return properties;

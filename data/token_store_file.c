@@ -25,6 +25,7 @@ static int write_file(const tandem_token_store *store, const char *path, tandem_
     hsize_t total = store->offsets[store->count];
     hsize_t count = store->count;
     hsize_t offsets = count + 1;
+    const hsize_t hashes[2] = {count, 2};
     hid_t id_type = store->vocab <= 65536 ? H5T_STD_U16LE : H5T_STD_U32LE;
     TANDEM_TRY(tandem_hdf5_create(&file, path));
     int rc;
@@ -34,6 +35,8 @@ static int write_file(const tandem_token_store *store, const char *path, tandem_
                                                       store->offsets, true, NULL));
     TANDEM_TRY_GOTO(rc, done, tandem_hdf5_array_write(&file, "totals", 1, &count, H5T_STD_U32LE, H5T_NATIVE_UINT32,
                                                       store->totals, true, NULL));
+    TANDEM_TRY_GOTO(rc, done, tandem_hdf5_array_write(&file, "hashes", 2, hashes, H5T_STD_U64LE, H5T_NATIVE_UINT64,
+                                                      store->hashes, true, NULL));
     TANDEM_TRY_GOTO(rc, done, write_attributes(&file, store, key));
     rc = tandem_hdf5_flush_close(&file);
 done:
@@ -61,35 +64,41 @@ int tandem_token_store_write(const tandem_token_store *store, const char *path, 
 }
 
 /* ---- reading -------------------------------------------------------------------------- */
-static int open_unsigned(tandem_hdf5_array *out, const tandem_hdf5_file *file, const char *name, size_t most_bytes)
-{
-    TANDEM_TRY(tandem_hdf5_array_open(out, file, name, 1));
-    if (out->type != H5T_INTEGER || out->type_bytes > most_bytes) {
-        tandem_hdf5_array_close(out);
-        return tandem_error("%s: /%s: expected integers of at most %zu bits", file->path, name, most_bytes * 8);
-    }
-    return TANDEM_OK;
-}
-
-/* A new array of `size` bytes an element with what is on disk, its length in *elements. */
-static int read_unsigned(const tandem_hdf5_file *file, const char *name, hid_t memory_type, size_t size, void **out,
-                         size_t *elements)
+/* A new array of unsigned integers of `size` bytes, with what is on disk; its rows in *rows. Of two
+ * dimensions, the second is 2. */
+static int read_unsigned(const tandem_hdf5_file *file, const char *name, int dims, hid_t memory_type, size_t size,
+                         void **out, size_t *rows)
 {
     tandem_hdf5_array array = TANDEM_HDF5_NO_ARRAY;
-    TANDEM_TRY(open_unsigned(&array, file, name, size));
-    *elements = array.elements;
-    *out = tandem_alloc(array.elements, size);
-    int rc = *out ? tandem_hdf5_array_read(&array, file, memory_type, *out) : TANDEM_ERROR;
+    TANDEM_TRY(tandem_hdf5_array_open(&array, file, name, dims));
+    int rc = TANDEM_OK;
+    if (array.type != H5T_INTEGER || array.type_bytes > size) {
+        rc = tandem_error("%s: /%s: expected integers of at most %zu bits", file->path, name, size * 8);
+    } else if (dims == 2 && array.shape[1] != 2) {
+        rc = tandem_error("%s: /%s: expected 2 columns, found %llu", file->path, name,
+                          (unsigned long long)array.shape[1]);
+    } else {
+        *rows = (size_t)array.shape[0];
+        *out = tandem_alloc(array.elements, size);
+        rc = *out ? tandem_hdf5_array_read(&array, file, memory_type, *out) : TANDEM_ERROR;
+    }
     tandem_hdf5_array_close(&array);
     return rc;
 }
 
-static int read_attributes(const tandem_hdf5_file *file, tandem_token_store *store, tandem_hash key)
+static int read_hashes(const tandem_hdf5_file *file, void **out, size_t *count)
+{
+    return read_unsigned(file, "hashes", 2, H5T_NATIVE_UINT64, sizeof(uint64_t), out, count);
+}
+
+static int read_attributes(const tandem_hdf5_file *file, tandem_token_store *store, const tandem_hash *key)
 {
     char hex[TANDEM_HASH_HEX];
     uint64_t vocab = 0, limit = 0, count = 0, complete = 0;
-    tandem_hash_hex(key, hex);
-    TANDEM_TRY(tandem_hdf5_check_key(file, file->id, hex));
+    if (key) {
+        tandem_hash_hex(*key, hex);
+        TANDEM_TRY(tandem_hdf5_check_key(file, file->id, hex));
+    }
     TANDEM_TRY(tandem_hdf5_get_int(file, file->id, "complete", &complete));
     TANDEM_TRY(tandem_hdf5_get_int(file, file->id, "vocab", &vocab));
     TANDEM_TRY(tandem_hdf5_get_int(file, file->id, "limit", &limit));
@@ -108,14 +117,16 @@ static int read_attributes(const tandem_hdf5_file *file, tandem_token_store *sto
 static int check_offsets(const tandem_token_store *store, const char *path, size_t offsets, size_t totals, size_t ids)
 {
     if (offsets == 0 || offsets - 1 != store->count || totals != store->count) {
-        return tandem_error("%s: expected %zu totals and one more offset, found %zu and %zu", path, store->count, totals, offsets);
+        return tandem_error("%s: expected %zu totals and one more offset, found %zu and %zu", path, store->count,
+                            totals, offsets);
     }
     for (size_t i = 0; i < store->count; i++) {
         uint64_t total = store->totals[i];
-        uint64_t expected = store->limit > 0 && store->limit < total ? store->limit : total;
+        uint64_t expected = tandem_token_store_kept(store, total);
         if (store->offsets[i] > store->offsets[i + 1] || store->offsets[i + 1] - store->offsets[i] != expected) {
-            return tandem_error("%s: /offsets: text %zu: expected %llu ids, found %llu to %llu", path, i, (unsigned long long)expected,
-                                (unsigned long long)store->offsets[i], (unsigned long long)store->offsets[i + 1]);
+            return tandem_error("%s: /offsets: text %zu: expected %llu ids, found %llu to %llu", path, i,
+                                (unsigned long long)expected, (unsigned long long)store->offsets[i],
+                                (unsigned long long)store->offsets[i + 1]);
         }
     }
     if (store->offsets[0] != 0 || store->offsets[store->count] != ids) {
@@ -129,34 +140,43 @@ static int check_ids(const tandem_token_store *store, const char *path, size_t i
 {
     for (size_t i = 0; i < ids; i++) {
         if (store->ids[i] >= store->vocab) {
-            return tandem_error("%s: /ids: entry %zu: expected an id below %zu, found %u", path, i, store->vocab, store->ids[i]);
+            return tandem_error("%s: /ids: entry %zu: expected an id below %zu, found %u", path, i, store->vocab,
+                                store->ids[i]);
         }
     }
     return TANDEM_OK;
 }
 
-static int read_file(tandem_token_store *store, const char *path, tandem_hash key)
+static int read_file(tandem_token_store *store, const char *path, const tandem_hash *key)
 {
     tandem_hdf5_file file = TANDEM_HDF5_CLOSED;
-    void *offsets = NULL, *totals = NULL, *ids = NULL;
-    size_t offset_count = 0, total_count = 0, id_count = 0;
+    void *offsets = NULL, *totals = NULL, *hashes = NULL, *ids = NULL;
+    size_t offset_count = 0, total_count = 0, hash_count = 0, id_count = 0;
     TANDEM_TRY(tandem_hdf5_open(&file, path));
     int rc;
     TANDEM_TRY_GOTO(rc, done, read_attributes(&file, store, key));
-    TANDEM_TRY_GOTO(rc, done, read_unsigned(&file, "offsets", H5T_NATIVE_UINT64, sizeof *store->offsets, &offsets, &offset_count));
-    TANDEM_TRY_GOTO(rc, done, read_unsigned(&file, "totals", H5T_NATIVE_UINT32, sizeof *store->totals, &totals, &total_count));
-    TANDEM_TRY_GOTO(rc, done, read_unsigned(&file, "ids", H5T_NATIVE_UINT32, sizeof *store->ids, &ids, &id_count));
+    TANDEM_TRY_GOTO(
+        rc, done,
+        read_unsigned(&file, "offsets", 1, H5T_NATIVE_UINT64, sizeof *store->offsets, &offsets, &offset_count));
+    TANDEM_TRY_GOTO(rc, done,
+                    read_unsigned(&file, "totals", 1, H5T_NATIVE_UINT32, sizeof *store->totals, &totals, &total_count));
+    TANDEM_TRY_GOTO(rc, done, read_hashes(&file, &hashes, &hash_count));
+    TANDEM_TRY_GOTO(rc, done, read_unsigned(&file, "ids", 1, H5T_NATIVE_UINT32, sizeof *store->ids, &ids, &id_count));
 done:
     store->offsets = offsets;
     store->totals = totals;
+    store->hashes = hashes;
     store->ids = ids;
     tandem_hdf5_close(&file);
     TANDEM_TRY(rc);
     TANDEM_TRY(check_offsets(store, path, offset_count, total_count, id_count));
+    if (hash_count != store->count) {
+        return tandem_error("%s: expected %zu hashes, found %zu", path, store->count, hash_count);
+    }
     return check_ids(store, path, id_count);
 }
 
-int tandem_token_store_read(tandem_token_store **out, const char *path, tandem_hash key)
+int tandem_token_store_load(tandem_token_store **out, const char *path, const tandem_hash *key)
 {
     *out = NULL;
     tandem_token_store *store = tandem_alloc(1, sizeof *store);
@@ -174,4 +194,28 @@ int tandem_token_store_read(tandem_token_store **out, const char *path, tandem_h
     }
     *out = store;
     return TANDEM_OK;
+}
+
+int tandem_token_store_read(tandem_token_store **out, const char *path, tandem_hash key)
+{
+    return tandem_token_store_load(out, path, &key);
+}
+
+int tandem_token_store_load_hashes(tandem_hash **out, size_t *count, const char *path)
+{
+    tandem_hdf5_file file = TANDEM_HDF5_CLOSED;
+    void *hashes = NULL;
+    TANDEM_TRY(tandem_hdf5_begin());
+    int rc = tandem_hdf5_open(&file, path);
+    if (rc == TANDEM_OK) {
+        rc = read_hashes(&file, &hashes, count);
+        tandem_hdf5_close(&file);
+    }
+    tandem_hdf5_end();
+    if (rc < 0) {
+        free(hashes);
+        hashes = NULL;
+    }
+    *out = hashes;
+    return rc;
 }

@@ -13,7 +13,7 @@ modules=(base data model mining eval train cli) # each may use those before it
 headers_of() {
     case $1 in
     base) echo error memory file log json settings hash random machine openmp cache ;;
-    data) echo batch dataset groups qrels token_store tokenizer vectors ;;
+    data) echo batch dataset groups import qrels token_store tokenizer vectors ;;
     model) echo model onnx safetensors ;;
     mining) echo negatives search ;;
     eval) echo compare metrics pipeline run ;;

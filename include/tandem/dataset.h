@@ -73,17 +73,27 @@ int tandem_split_load(tandem_split **out, const tandem_dataset *dataset, const c
 void tandem_split_free(tandem_split *split);
 
 /* ---- check ----------------------------------------------------------------------- */
-#define TANDEM_PROBLEM_LIMIT 100
+#define TANDEM_PROBLEM_LIMIT 100 /* problems of a kind that are kept */
+#define TANDEM_PROBLEM_KINDS 22
 
 typedef struct {
-    bool error; /* else a warning */
-    char *where; /* "corpus.jsonl:17" */
-    char *what;
+    const char *code; /* "duplicate-id"; static */
+    bool error;       /* else a warning */
+    size_t count;     /* all, kept or not */
+} tandem_problem_kind;
+
+typedef struct {
+    const char *code; /* of its kind */
+    bool error;
+    char *file;  /* "corpus.jsonl", also where it is corpus.jsonl.zst */
+    size_t line; /* from 1; 0: the whole file */
+    char *message;
 } tandem_problem;
 
 typedef struct {
-    tandem_problem *problems; /* in file and line order; TANDEM_PROBLEM_LIMIT kept of each kind */
+    tandem_problem *problems; /* in file and line order, but for unjudged queries, which come last */
     size_t problem_count;
+    tandem_problem_kind kinds[TANDEM_PROBLEM_KINDS];
     size_t errors, warnings; /* all, kept or not */
     size_t documents, queries;
     size_t split_count;
@@ -97,12 +107,15 @@ typedef struct {
     size_t documents_truncated, queries_truncated; /* over max_length */
 } tandem_dataset_report;
 
-/* Looks at every line; malformed input is reported, not a failure of the call.
+/* Looks at every line, once; malformed input is reported, not a failure of the call.
  * Errors: bad JSON, invalid UTF-8, missing or duplicate ids, empty texts, malformed
  * qrels lines, judged ids missing from corpus or queries, a query judged in two
- * splits. Warnings: white space in an id, two ids with one text, one query text in
- * two splits, a query with the text of its relevant document, no split, a split
- * without a relevant document. `tokenizer` may be NULL; `max_length` 0: no limit. */
+ * splits. Warnings: white space in an id, an id of more than 512 bytes, two ids with one
+ * text, a query with the text of a document or of a query of another split, control
+ * characters, U+FFFD, a query that no split judges, a grade below 0 or above 30, a byte
+ * order mark, CR LF, no split, a split without a relevant document. Texts are compared
+ * without regard to case and white space. `tokenizer` may be NULL; `max_length` 0: no
+ * limit. */
 int tandem_dataset_check(tandem_dataset_report *out, const char *directory,
                          const tandem_tokenizer *tokenizer, size_t max_length);
 void tandem_dataset_report_free(tandem_dataset_report *report);

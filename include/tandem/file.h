@@ -1,4 +1,4 @@
-/* file.h - reading files and lines (.zst transparently), and writing files so
+/* file.h - reading files and lines (zstd and gzip transparently), and writing files so
  * that a reader never meets half of one. */
 #ifndef TANDEM_FILE_H
 #define TANDEM_FILE_H
@@ -27,7 +27,7 @@ int tandem_dir_make(const char *path);
 /* Removes a directory with all it holds; a missing one is no error. */
 int tandem_dir_remove(const char *path);
 
-/* A whole file into memory, decompressed if it is zstd (by its magic number).
+/* A whole file into memory, decompressed if it is zstd or gzip (by its magic number).
  * *data gets one NUL byte past its end; the caller frees. TANDEM_NOT_FOUND when
  * there is no such file. */
 int tandem_file_read(char **data, size_t *size, const char *path);
@@ -48,13 +48,16 @@ void tandem_map_close(tandem_map *map); /* NULL or closed is fine */
 /* ---- lines ----------------------------------------------------------------- */
 typedef struct tandem_lines tandem_lines;
 
-/* Opens a text file (zstd by magic number) for reading by lines. "-" is stdin. */
+/* Opens a text file (zstd or gzip by magic number) for reading by lines. "-" is stdin. */
 int tandem_lines_open(tandem_lines **out, const char *path);
-/* Next line without its "\n" (and without a "\r" before it). Only '\n' ends a
- * line. 1 with a line, 0 at the end, negative on failure. The line is borrowed
- * until the next call, and NUL-terminated. */
+/* Next line without its "\n" (and without a "\r" before it, and a byte order mark at the
+ * start of the file). Only '\n' ends a line. 1 with a line, 0 at the end, negative on
+ * failure. The line is borrowed until the next call, and NUL-terminated. */
 int tandem_lines_next(tandem_lines *lines, char **line, size_t *length);
 size_t tandem_lines_number(const tandem_lines *lines); /* of the line last given, from 1 */
+/* What was left out of the lines given so far: a byte order mark before the first, a "\r". */
+bool tandem_lines_had_mark(const tandem_lines *lines);
+bool tandem_lines_had_returns(const tandem_lines *lines);
 const char *tandem_lines_path(const tandem_lines *lines);
 void tandem_lines_close(tandem_lines *lines); /* NULL is fine */
 

@@ -100,9 +100,54 @@ assert (report["errors"], report["warnings"], report["documents"], report["queri
 assert report["lengths"]["unit"] == "bytes"
 assert report["lengths"]["documents"]["quantiles"] == [1, 1, 1, 5, 19, 19, 19, 19]
 assert report["splits"] == [{"name": "test", "queries": 1, "judgments": 2, "relevant": 1}]
-assert report["problems"] == [{"level": "warning", "where": "corpus.jsonl:3",
-                               "what": '_id "d 3" holds white space, which TREC run files cannot hold'}]
+assert report["counts"] == {"space-in-id": 1}
+assert report["problems"] == [{"file": "corpus.jsonl", "line": 3, "level": "warning", "code": "space-in-id",
+                               "message": '_id "d 3" holds white space, which TREC run files cannot hold'}]
 PYTHON
+}
+
+@test "--json: a problem of a whole file has no line" {
+    rm -r good/qrels
+    "$TANDEM" data check good --json > out
+    "$TANDEM_PYTHON" - <<'PYTHON'
+import json
+report = json.load(open("out"))
+assert report["problems"] == [{"file": "qrels", "line": None, "level": "warning", "code": "no-split",
+                               "message": "no split: no file qrels/NAME.tsv"}]
+PYTHON
+}
+
+@test "--strict takes warnings for errors" {
+    echo '{"_id": "q2", "text": "RISE  and fall?"}' >> good/queries.jsonl
+    run "$TANDEM" data check good
+    [ "$status" -eq 0 ]
+    [ "${lines[0]}" = 'queries.jsonl:2: warning: _id "q2" is judged in no split' ]
+    run "$TANDEM" data check good --strict
+    [ "$status" -eq 1 ]
+    [ "${lines[0]}" = 'queries.jsonl:2: error: _id "q2" is judged in no split' ]
+    [[ "$output" == *"1 error, 0 warnings"* ]]
+    [[ "$output" == *"tandem: good: 1 error" ]]
+    run "$TANDEM" data check good --strict --json
+    [ "$status" -eq 1 ]
+    [[ "$output" == *'"errors": 1, "warnings": 0'* ]]
+    [[ "$output" == *'"level": "error", "code": "unjudged-query"'* ]]
+    sed -i '$d' good/queries.jsonl
+    run "$TANDEM" data check good --strict
+    [ "$status" -eq 0 ]
+}
+
+@test "of each kind a hundred problems are listed, one a line" {
+    for i in $(seq 130); do echo "{\"_id\": \"e\\n$i\", \"text\": \"\"}"; done >> good/corpus.jsonl
+    run "$TANDEM" data check good
+    [ "$status" -eq 1 ]
+    [ "${lines[0]}" = 'corpus.jsonl:3: warning: _id "e\x0A1" holds white space, which TREC run files cannot hold' ]
+    [ "${lines[1]}" = 'corpus.jsonl:3: error: _id "e\x0A1" has an empty text' ]
+    [ "$(grep -c '^corpus.jsonl:[0-9]*: ' <<< "$output")" -eq 200 ]
+    [ "${lines[200]}" = "... and 30 more of empty-text" ]
+    [ "${lines[201]}" = "... and 30 more of space-in-id" ]
+    [[ "$output" == *"130 errors, 130 warnings"* ]]
+    "$TANDEM" data check good --json > out || true
+    "$TANDEM_PYTHON" -c 'import json; report = json.load(open("out")); assert report["counts"] == {"empty-text": 130, "space-in-id": 130} and len(report["problems"]) == 200'
 }
 
 @test "wrong usage is exit 2, a missing folder exit 1" {

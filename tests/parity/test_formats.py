@@ -106,14 +106,28 @@ def read_zstd(array):
     properties = array.id.get_create_plist()
     assert properties.get_nfilters() == 1
     assert properties.get_filter(0)[0] == 32015
-    assert list(properties.get_filter(0)[2]) == [3]
+    assert list(properties.get_filter(0)[2]) == [1]
     parts = []
     for begin in range(0, array.shape[0], array.chunks[0]):
-        mask, frame = array.id.read_direct_chunk((begin,))
+        mask, frame = array.id.read_direct_chunk((begin,) + (0,) * (array.ndim - 1))
         assert mask == 0
-        chunk = np.frombuffer(decompress(frame, array.chunks[0] * array.dtype.itemsize), array.dtype)
+        size = int(np.prod(array.chunks)) * array.dtype.itemsize
+        chunk = np.frombuffer(decompress(frame, size), array.dtype).reshape(array.chunks)
         parts.append(chunk[:array.shape[0] - begin])
     return np.concatenate(parts)
+
+
+class Hash128(ctypes.Structure):
+    _fields_ = [("low", ctypes.c_uint64), ("high", ctypes.c_uint64)]
+
+
+def hash128(text):
+    """XXH3-128 by libxxhash: high half, low half."""
+    xxhash = ctypes.CDLL(ctypes.util.find_library("xxhash"))
+    xxhash.XXH3_128bits.restype = Hash128
+    data = text.encode()
+    value = xxhash.XXH3_128bits(data, ctypes.c_size_t(len(data)))
+    return [value.high, value.low]
 
 
 def check_tokens(model, corpus):
@@ -127,11 +141,12 @@ def check_tokens(model, corpus):
     encoded = [encoding.ids for encoding in tokenizer.encode_batch(texts, add_special_tokens=False)]
     with h5py.File("tokens.h5") as file:
         assert file["ids"].dtype == np.uint16 and file["offsets"].dtype == np.uint64
-        ids, offsets, totals = read_zstd(file["ids"]), read_zstd(file["offsets"]), read_zstd(file["totals"])
+        ids, offsets, totals, hashes = (read_zstd(file[name]) for name in ("ids", "offsets", "totals", "hashes"))
         attributes = dict(file.attrs)
     assert offsets.tolist() == np.concatenate([[0], np.cumsum([len(row) for row in encoded])]).tolist()
     assert totals.tolist() == [len(row) for row in encoded]
     assert np.array_equal(ids, np.concatenate(encoded))
+    assert hashes.tolist() == [hash128(text) for text in texts]
     assert len(attributes.pop("tokenizer")) == 32
     assert attributes == {"key": b"0000000000000003" b"0000000000000004", "vocab": tokenizer.get_vocab_size(), "limit": 0,
                           "count": len(texts), "complete": 1}, attributes

@@ -137,15 +137,25 @@ static void splits(void **state)
 }
 
 /* ---- check ------------------------------------------------------------------------- */
-static void assert_problem(const tandem_dataset_report *report, size_t index, bool error, const char *where, const char *what)
+static void assert_problem(const tandem_dataset_report *report, size_t index, const char *where, const char *code, const char *message)
 {
+    static const char *const errors[] = {"invalid-line", "duplicate-id", "empty-text", "invalid-judgment", "unknown-id",
+                                         "query-in-two-splits", "no-file", "unreadable-file", "no-text"};
     assert_true(index < report->problem_count);
-    assert_string_equal(report->problems[index].where, where);
-    assert_string_equal(report->problems[index].what, what);
-    assert_int_equal(report->problems[index].error, error);
+    const tandem_problem *problem = &report->problems[index];
+    char place[256];
+    snprintf(place, sizeof place, problem->line > 0 ? "%s:%zu" : "%s", problem->file, problem->line);
+    assert_string_equal(place, where);
+    assert_string_equal(problem->code, code);
+    assert_string_equal(problem->message, message);
+    bool error = false;
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        error = error || strcmp(errors[i], code) == 0;
+    }
+    assert_int_equal(problem->error, error);
 }
 
-static void check_finds_everything(void **state)
+static void check_finds_errors(void **state)
 {
     (void)state;
     put_dataset("check",
@@ -159,30 +169,30 @@ static void check_finds_everything(void **state)
                 "{\"_id\": \"q2\", \"text\": \"two\"}\n"
                 "{\"_id\": \"q3\", \"text\": \"two\"}\n");
     put_file("check/qrels/dev.tsv", "query-id\tcorpus-id\tscore\nq2\td5\t0\n");
-    put_file("check/qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\t1\nq3\td9\t1\nq9\td1\t1\nq1\td1\n");
+    put_file("check/qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\t1\nq3\td9\t1\nq9\td1\t1\nq1\td1\nq1\td1\t1\n");
     put_file("check/qrels/train.tsv", "q1\td1\t1\nq1\td5\t1\n");
     tandem_dataset_report report;
     assert_int_equal(tandem_dataset_check(&report, in_folder("check"), NULL, 0), 0);
     size_t next = 0;
-    assert_problem(&report, next++, true, "corpus.jsonl:2", "at byte 1: invalid JSON");
-    assert_problem(&report, next++, true, "corpus.jsonl:3", "at byte 24: invalid UTF-8");
-    assert_problem(&report, next++, true, "corpus.jsonl:4", "duplicate _id \"d1\" (first on line 1)");
-    assert_problem(&report, next++, true, "corpus.jsonl:5", "_id \"d5\" has an empty text");
-    assert_problem(&report, next++, false, "corpus.jsonl:6", "_id \"d 6\" holds white space, which TREC run files cannot hold");
-    assert_problem(&report, next++, false, "corpus.jsonl:6", "_id \"d 6\" has the text of \"d1\" (line 1)");
-    assert_problem(&report, next++, false, "queries.jsonl:3", "_id \"q3\" has the text of \"q2\" (line 2)");
-    assert_problem(&report, next++, false, "qrels/dev.tsv", "no judgment with a grade of 1 or more");
-    assert_problem(&report, next++, false, "qrels/test.tsv:2", "query \"q1\" and its document \"d1\" have the same text");
-    assert_problem(&report, next++, true, "qrels/test.tsv:3", "document \"d9\" is not in corpus.jsonl");
-    assert_problem(&report, next++, false, "qrels/test.tsv:3", "query \"q3\" has the text of \"q2\", judged in split \"dev\"");
-    assert_problem(&report, next++, true, "qrels/test.tsv:4", "query \"q9\" is not in queries.jsonl");
-    assert_problem(&report, next++, true, "qrels/test.tsv:5",
+    assert_problem(&report, next++, "corpus.jsonl:2", "invalid-line", "at byte 1: invalid JSON");
+    assert_problem(&report, next++, "corpus.jsonl:3", "invalid-line", "at byte 24: invalid UTF-8");
+    assert_problem(&report, next++, "corpus.jsonl:4", "duplicate-id", "duplicate _id \"d1\" (first on line 1)");
+    assert_problem(&report, next++, "corpus.jsonl:5", "empty-text", "_id \"d5\" has an empty text");
+    assert_problem(&report, next++, "corpus.jsonl:6", "space-in-id", "_id \"d 6\" holds white space, which TREC run files cannot hold");
+    assert_problem(&report, next++, "corpus.jsonl:6", "duplicate-text", "_id \"d 6\" has the text of \"d1\" (line 1)");
+    assert_problem(&report, next++, "queries.jsonl:1", "query-is-document", "_id \"q1\" has the text of document \"d1\" (line 1)");
+    assert_problem(&report, next++, "queries.jsonl:3", "duplicate-text", "_id \"q3\" has the text of \"q2\" (line 2)");
+    assert_problem(&report, next++, "qrels/dev.tsv", "no-relevant", "no judgment with a grade of 1 or more");
+    assert_problem(&report, next++, "qrels/test.tsv:3", "text-in-two-splits", "query \"q3\" has the text of \"q2\", judged in split \"dev\"");
+    assert_problem(&report, next++, "qrels/test.tsv:3", "unknown-id", "document \"d9\" is not in corpus.jsonl");
+    assert_problem(&report, next++, "qrels/test.tsv:4", "unknown-id", "query \"q9\" is not in queries.jsonl");
+    assert_problem(&report, next++, "qrels/test.tsv:5", "invalid-judgment",
                    "expected 3 fields between tabs (query-id, corpus-id, score), found 2");
-    assert_problem(&report, next++, true, "qrels/train.tsv:1", "query \"q1\" is judged in split \"test\" too");
-    assert_problem(&report, next++, false, "qrels/train.tsv:1", "query \"q1\" and its document \"d1\" have the same text");
+    assert_problem(&report, next++, "qrels/test.tsv:6", "invalid-judgment", "query \"q1\" and document \"d1\" are judged a second time");
+    assert_problem(&report, next++, "qrels/train.tsv:1", "query-in-two-splits", "query \"q1\" is judged in split \"test\" too");
     assert_int_equal(report.problem_count, next);
-    assert_int_equal(report.errors, 8);
-    assert_int_equal(report.warnings, 7);
+    assert_int_equal(report.errors, 9);
+    assert_int_equal(report.warnings, 6);
     assert_int_equal(report.documents, 3);
     assert_int_equal(report.queries, 3);
     assert_int_equal(report.split_count, 3);
@@ -190,6 +200,50 @@ static void check_finds_everything(void **state)
     assert_int_equal(report.splits[1].queries, 3);
     assert_int_equal(report.splits[1].judgments, 3);
     assert_int_equal(report.splits[1].relevant, 3);
+    tandem_dataset_report_free(&report);
+}
+
+static void check_finds_oddities(void **state)
+{
+    (void)state;
+    char corpus[2048];
+    snprintf(corpus, sizeof corpus,
+             "\xEF\xBB\xBF{\"_id\": \"d1\", \"text\": \"bell\\u0007 and\\u0081 tab\\t\"}\n"
+             "{\"_id\": \"d2\", \"text\": \"caf\xEF\xBF\xBD\"}\r\n"
+             "{\"_id\": \"%0513d\", \"text\": \"long id\"}\r\n"
+             "{\"_id\": \"%0512d\", \"text\": \"not  CAF\xC3\x89\\n!\"}\n"
+             "{\"_id\": \"d5\", \"title\": \"not\", \"text\": \"caf\xC3\xA9 !\"}\n", 1, 2);
+    put_dataset("odd", corpus,
+                "{\"_id\": \"q1\", \"text\": \"A  B\"}\n{\"_id\": \"q2\", \"text\": \"a b\"}\n{\"_id\": \"q3\", \"text\": \"a\\u00a0b\"}\n"
+                "{\"_id\": \"q4\", \"text\": \"c\"}\n{\"_id\": \"q5\", \"text\": \"d\"}\n{\"_id\": \"q6\", \"text\": \"e\"}\n");
+    put_file("odd/qrels/dev.tsv", "\xEF\xBB\xBFquery-id\tcorpus-id\tscore\nq2\td1\t1\nq2\td2\t-1\nq4\td1\t30\n");
+    put_file("odd/qrels/test.tsv", "q3\td1\t31\r\nq5\td1\t1\r\n");
+    tandem_dataset_report report;
+    assert_int_equal(tandem_dataset_check(&report, in_folder("odd"), NULL, 0), 0);
+    size_t next = 0;
+    assert_problem(&report, next++, "corpus.jsonl:1", "byte-order-mark", "a byte order mark; not every reader passes over it");
+    assert_problem(&report, next++, "corpus.jsonl:1", "control-character", "_id \"d1\" holds the control character U+0007");
+    assert_problem(&report, next++, "corpus.jsonl:2", "crlf", "the line ends in CR LF; not every reader drops the CR");
+    assert_problem(&report, next++, "corpus.jsonl:2", "replacement-character",
+                   "_id \"d2\" holds U+FFFD, which stands for what a conversion could not read");
+    assert_problem(&report, next++, "corpus.jsonl:3", "long-id", "the _id has 513 bytes; search engines take 512");
+    char same[640];
+    snprintf(same, sizeof same, "_id \"d5\" has the text of \"%0512d\" (line 4)", 2);
+    assert_problem(&report, next++, "corpus.jsonl:5", "duplicate-text", same);
+    assert_problem(&report, next++, "queries.jsonl:2", "duplicate-text", "_id \"q2\" has the text of \"q1\" (line 1)");
+    assert_problem(&report, next++, "queries.jsonl:3", "duplicate-text", "_id \"q3\" has the text of \"q1\" (line 1)");
+    assert_problem(&report, next++, "qrels/dev.tsv:1", "byte-order-mark", "a byte order mark; not every reader passes over it");
+    assert_problem(&report, next++, "qrels/dev.tsv:3", "odd-grade", "grade -1 is negative; it counts as not relevant");
+    assert_problem(&report, next++, "qrels/test.tsv:1", "crlf", "the line ends in CR LF; not every reader drops the CR");
+    /* q1, the first of this text, is judged in no split: q2 is. */
+    assert_problem(&report, next++, "qrels/test.tsv:1", "text-in-two-splits", "query \"q3\" has the text of \"q2\", judged in split \"dev\"");
+    assert_problem(&report, next++, "qrels/test.tsv:1", "odd-grade", "grade 31 is above 30");
+    assert_problem(&report, next++, "queries.jsonl:1", "unjudged-query", "_id \"q1\" is judged in no split");
+    assert_problem(&report, next++, "queries.jsonl:6", "unjudged-query", "_id \"q6\" is judged in no split");
+    assert_int_equal(report.problem_count, next);
+    assert_int_equal(report.errors, 0);
+    assert_int_equal(report.warnings, next);
+    assert_int_equal(report.splits[0].judgments, 3); /* the header behind the mark is one */
     tandem_dataset_report_free(&report);
 }
 
@@ -212,8 +266,10 @@ static void check_counts(void **state)
     assert_int_equal(report.errors, 151);
     assert_int_equal(report.warnings, 1);
     assert_int_equal(report.problem_count, TANDEM_PROBLEM_LIMIT + 2);
-    assert_problem(&report, TANDEM_PROBLEM_LIMIT, true, "corpus.jsonl:351", "_id \"e\" has an empty text");
-    assert_problem(&report, TANDEM_PROBLEM_LIMIT + 1, false, "qrels", "no split: no file qrels/NAME.tsv");
+    assert_problem(&report, TANDEM_PROBLEM_LIMIT, "corpus.jsonl:351", "empty-text", "_id \"e\" has an empty text");
+    assert_problem(&report, TANDEM_PROBLEM_LIMIT + 1, "qrels", "no-split", "no split: no file qrels/NAME.tsv");
+    assert_string_equal(report.kinds[0].code, "invalid-line");
+    assert_int_equal(report.kinds[0].count, 150);
     /* 201 lengths: 0 .. 200; rank ceil(201 p / 100), from 1. */
     const size_t expected[8] = {0, 10, 50, 100, 150, 190, 198, 200};
     for (size_t i = 0; i < 8; i++) {
@@ -228,8 +284,8 @@ static void check_missing_files(void **state)
     tandem_dataset_report report;
     assert_int_equal(tandem_dir_make(in_folder("hollow")), 0);
     assert_int_equal(tandem_dataset_check(&report, in_folder("hollow"), NULL, 0), 0);
-    assert_problem(&report, 0, true, "corpus.jsonl", "no such file, nor with .zst");
-    assert_problem(&report, 1, true, "queries.jsonl", "no such file, nor with .zst");
+    assert_problem(&report, 0, "corpus.jsonl", "no-file", "no such file, nor with .zst");
+    assert_problem(&report, 1, "queries.jsonl", "no-file", "no such file, nor with .zst");
     tandem_dataset_report_free(&report);
     /* Half a zstd file: what can be read is, and the rest is told. */
     char *packed;
@@ -247,7 +303,8 @@ static void check_missing_files(void **state)
     free(packed);
     assert_int_equal(tandem_dataset_check(&report, in_folder("half"), NULL, 0), 0);
     assert_true(report.errors >= 1);
-    assert_string_equal(report.problems[0].where, "corpus.jsonl");
+    assert_string_equal(report.problems[0].file, "corpus.jsonl");
+    assert_string_equal(report.problems[0].code, "unreadable-file");
     tandem_dataset_report_free(&report);
     assert_fails(tandem_dataset_check(&report, in_folder("nowhere"), NULL, 0),
                  "nowhere: no such directory; a dataset is a folder with corpus.jsonl and queries.jsonl");
@@ -293,7 +350,8 @@ int main(void)
         cmocka_unit_test(white_space),
         cmocka_unit_test(malformed),
         cmocka_unit_test(splits),
-        cmocka_unit_test(check_finds_everything),
+        cmocka_unit_test(check_finds_errors),
+        cmocka_unit_test(check_finds_oddities),
         cmocka_unit_test(check_counts),
         cmocka_unit_test(check_missing_files),
         cmocka_unit_test(scifact),

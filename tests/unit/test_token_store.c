@@ -2,7 +2,11 @@
 #include "folder.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <hdf5.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "tandem/cache.h"
 #include "tandem/machine.h"
@@ -82,24 +86,44 @@ static void check_all(const tandem_token_store *store)
     assert_int_equal(tandem_token_store_total(store), total);
 }
 
-/* The name of the only entry of the cache, in a static buffer; "" when there is none. */
-static const char *cache_entry(void)
+/* Counts the files in `directory` and the folders in it; the path of the last one goes to `path`. */
+static size_t find_files(const char *directory, char *path, size_t size)
 {
-    static char path[512];
     size_t found = 0;
-    path[0] = '\0';
-    DIR *entries = opendir(in_folder("cache/tokens"));
+    DIR *entries = opendir(directory);
     for (struct dirent *entry; entries && (entry = readdir(entries));) {
-        if (entry->d_name[0] != '.') {
-            snprintf(path, sizeof path, "%s/cache/tokens/%s", folder, entry->d_name);
+        char at[512];
+        struct stat status;
+        snprintf(at, sizeof at, "%s/%s", directory, entry->d_name);
+        if (entry->d_name[0] == '.' || stat(at, &status) != 0) {
+            continue;
+        }
+        if (S_ISDIR(status.st_mode)) {
+            found += find_files(at, path, size);
+        } else {
+            snprintf(path, size, "%s", at);
             found++;
         }
     }
     if (entries) {
         closedir(entries);
     }
-    assert_true(found <= 1);
+    return found;
+}
+
+/* The path of the only entry of the cache, in a static buffer; "" when there is none. */
+static const char *cache_entry(void)
+{
+    static char path[512];
+    path[0] = '\0';
+    assert_true(find_files(in_folder("cache"), path, sizeof path) <= 1);
     return path;
+}
+
+static size_t cache_entries(void)
+{
+    char path[512];
+    return find_files(in_folder("cache"), path, sizeof path);
 }
 
 static void making_and_cache(void **state)
@@ -143,7 +167,6 @@ static void prompt_and_limit(void **state)
     assert_int_equal(tandem_token_store_make(&store, tokenizer, texts, TEXTS, "c ", 0), 0);
     assert_ids(tandem_token_store_get(store, 1), 5, 5, prompted);
     tandem_token_store_free(store);
-    tandem_dir_remove(in_folder("cache")); /* or cache_entry() would see two */
     assert_int_equal(tandem_token_store_make(&store, tokenizer, texts, TEXTS, NULL, 3), 0);
     assert_int_equal(tandem_token_store_limit(store), 3);
     assert_ids(tandem_token_store_get(store, 4), 8, 3, limited); /* the count is that of all tokens */
@@ -178,6 +201,223 @@ static void no_cache(void **state)
     tandem_token_store_free(store);
     setenv("TANDEM_CACHE", in_folder("cache"), 1);
     assert_string_equal(cache_entry(), "");
+}
+
+/* ---- what other entries know ------------------------------------------------------------- */
+/* `count` texts that differ: the binary digits of first, first + 1 ... in words. */
+static tandem_text *number_texts(size_t first, size_t count)
+{
+    tandem_text *out = malloc(count * sizeof *out);
+    for (size_t i = 0; i < count; i++) {
+        char text[256] = "";
+        size_t used = 0;
+        for (size_t digits = first + i + 2; digits > 1; digits /= 2) {
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s", digits % 2 ? "ab " : "abc ");
+        }
+        out[i] = (tandem_text){NULL, strdup(text), used};
+    }
+    return out;
+}
+
+static void free_texts(tandem_text *items, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free((void *)(uintptr_t)items[i].text);
+    }
+    free(items);
+}
+
+/* Makes a store of the texts through the cache, of which `tokenized` must be new, and compares it with one made
+ * without. */
+static void make_and_compare(const tandem_text *items, size_t count, const char *prompt, size_t limit, size_t tokenized)
+{
+    tandem_token_store *store = NULL, *plain = NULL;
+    assert_int_equal(tandem_token_store_make(&store, tokenizer, items, count, prompt, limit), 0);
+    setenv("TANDEM_CACHE", "off", 1);
+    assert_int_equal(tandem_token_store_make(&plain, tokenizer, items, count, prompt, limit), 0);
+    setenv("TANDEM_CACHE", in_folder("cache"), 1);
+    assert_int_equal(tandem_token_store_tokenized(plain), count);
+    assert_int_equal(tandem_token_store_tokenized(store), tokenized);
+    assert_int_equal(tandem_token_store_count(store), count);
+    assert_int_equal(tandem_token_store_total(store), tandem_token_store_total(plain));
+    for (size_t i = 0; i < count; i++) {
+        tandem_bare a = tandem_token_store_get(store, i), b = tandem_token_store_get(plain, i);
+        size_t kept = limit > 0 && limit < b.count ? limit : b.count;
+        assert_ids(a, b.count, kept, b.ids);
+    }
+    tandem_token_store_free(store);
+    tandem_token_store_free(plain);
+}
+
+/* Sends stderr to a file, until release_stderr() gives what came there (to be freed). */
+static int catch_stderr(void)
+{
+    int before = dup(2), file = open(in_folder("stderr"), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
+    assert_true(before >= 0 && file >= 0 && dup2(file, 2) == 2);
+    close(file);
+    return before;
+}
+
+static char *release_stderr(int before)
+{
+    char *said;
+    size_t size;
+    dup2(before, 2);
+    close(before);
+    assert_int_equal(tandem_file_read(&said, &size, in_folder("stderr")), 0);
+    return said;
+}
+
+/* Only what is new is tokenized, wherever in the list it is. */
+static void grown_corpus(void **state)
+{
+    (void)state;
+    enum { COUNT = 10000 };
+    tandem_text *all = number_texts(0, COUNT);
+    tandem_dir_remove(in_folder("cache"));
+    make_and_compare(all, 9000, NULL, 0, 9000);
+    make_and_compare(all, COUNT, NULL, 0, 1000);    /* appended */
+    make_and_compare(all, COUNT, NULL, 0, 0);       /* its own entry */
+    make_and_compare(all + 500, 9000, NULL, 0, 0);  /* cut at both ends */
+    for (size_t i = 0; i < COUNT / 2; i++) {        /* reversed, and a few edited */
+        tandem_text swapped = all[i];
+        all[i] = all[COUNT - 1 - i];
+        all[COUNT - 1 - i] = swapped;
+    }
+    tandem_text kept[3] = {all[0], all[5000], all[COUNT - 1]};
+    all[0] = all[COUNT - 1] = (tandem_text){NULL, "c c", 3}; /* the same twice: both are tokenized */
+    all[5000] = (tandem_text){NULL, "", 0};
+    make_and_compare(all, COUNT, NULL, 0, 3);
+    make_and_compare(all, COUNT - 1, NULL, 0, 0); /* a text without tokens is known too */
+    /* Another prompt or limit is another family. */
+    make_and_compare(all, 100, "c ", 0, 100);
+    make_and_compare(all, 100, NULL, 3, 100);
+    make_and_compare(all, 101, NULL, 3, 1);
+    /* A large entry is not read for the sake of a few texts. */
+    make_and_compare(all + 4990, 64, NULL, 0, 64);
+    all[0] = kept[0];
+    all[5000] = kept[1];
+    all[COUNT - 1] = kept[2];
+    free_texts(all, COUNT);
+}
+
+/* Ids for one list from several entries, one of which is damaged: that is told, removed, and made up for. */
+static void several_sources(void **state)
+{
+    (void)state;
+    enum { COUNT = 900 };
+    char damaged[512];
+    tandem_text *all = number_texts(0, COUNT);
+    tandem_dir_remove(in_folder("cache"));
+    make_and_compare(all, 300, NULL, 0, 300);
+    snprintf(damaged, sizeof damaged, "%s", cache_entry());
+    make_and_compare(all + 300, 300, NULL, 0, 300);
+    make_and_compare(all, COUNT, NULL, 0, 300);
+    assert_int_equal(cache_entries(), 3);
+    char family[512];
+    snprintf(family, sizeof family, "%.*s", (int)(strrchr(damaged, '/') - damaged), damaged);
+    tandem_dir_remove(family);
+    make_and_compare(all, 300, NULL, 0, 300);
+    make_and_compare(all + 300, 300, NULL, 0, 300);
+    assert_int_equal(tandem_file_write(damaged, "damaged", 7), 0);
+    int before = catch_stderr();
+    make_and_compare(all, COUNT, NULL, 0, 600);
+    char *said = release_stderr(before);
+    assert_non_null(strstr(said, "the cache entry is damaged and removed: "));
+    free(said);
+    assert_false(tandem_file_exists(damaged));
+    assert_int_equal(cache_entries(), 2);
+    free_texts(all, COUNT);
+}
+
+/* A folder keeps the 16 entries used last; what a killed writer left goes after a day. */
+static void old_entries(void **state)
+{
+    (void)state;
+    enum { COUNT = 64 };
+    char first[512], left[600];
+    tandem_text *all = number_texts(0, 20 * COUNT);
+    tandem_dir_remove(in_folder("cache"));
+    make_and_compare(all, COUNT, NULL, 0, COUNT);
+    snprintf(first, sizeof first, "%s", cache_entry());
+    snprintf(left, sizeof left, "%.*s/.x.h5.tmp-1-1", (int)(strrchr(first, '/') - first), first);
+    const struct timespec long_ago[2] = {{1, 0}, {1, 0}};
+    for (size_t i = 1; i < 20; i++) {
+        assert_int_equal(tandem_file_write(left, "half", 4), 0);
+        if (i % 2) { /* of now: its writer may be alive */
+            assert_int_equal(utimensat(AT_FDCWD, left, long_ago, 0), 0);
+        }
+        make_and_compare(all + i * COUNT, COUNT, NULL, 0, COUNT);
+        assert_int_equal(tandem_file_exists(left), i % 2 == 0);
+        assert_int_equal(cache_entries(), i < 15 ? i + 1 : 16);
+        make_and_compare(all, COUNT, NULL, 0, 0); /* in use, so it stays */
+    }
+    assert_true(tandem_file_exists(first));
+    free_texts(all, 20 * COUNT);
+}
+
+/* ---- several processes ---------------------------------------------------------------------- */
+/* What each process does: overlapping lists, one after the other, compared with what is made without the cache. */
+static int write_as_process(size_t number)
+{
+    tandem_text *all = number_texts(0, 3000);
+    for (size_t round = 0; round < 8; round++) {
+        size_t first = 100 * ((number + round) % 4), count = 1000 + 200 * round;
+        tandem_token_store *store = NULL, *plain = NULL;
+        setenv("TANDEM_CACHE", in_folder("cache"), 1);
+        int rc = tandem_token_store_make(&store, tokenizer, all + first, count, NULL, 0);
+        setenv("TANDEM_CACHE", "off", 1);
+        if (rc < 0 || tandem_token_store_make(&plain, tokenizer, all + first, count, NULL, 0) < 0) {
+            fprintf(stderr, "%s\n", tandem_error_message());
+            return 1;
+        }
+        for (size_t i = 0; i < count; i++) {
+            tandem_bare a = tandem_token_store_get(store, i), b = tandem_token_store_get(plain, i);
+            if (a.count != b.count || memcmp(a.ids, b.ids, a.count * sizeof *a.ids) != 0) {
+                fprintf(stderr, "process %zu, round %zu: text %zu differs\n", number, round, i);
+                return 1;
+            }
+        }
+        tandem_token_store_free(store);
+        tandem_token_store_free(plain);
+    }
+    free_texts(all, 3000);
+    return 0;
+}
+
+/* Started anew rather than forked: threads that OpenMP has made do not outlive a fork. */
+static pid_t start_process(const char *number)
+{
+    pid_t process = fork();
+    if (process == 0) {
+        execl("/proc/self/exe", "test_token_store", folder, number, (char *)NULL);
+        _exit(127);
+    }
+    return process;
+}
+
+static void concurrent_writers(void **state)
+{
+    (void)state;
+    static const char *const numbers[] = {"0", "1", "2", "3"};
+    pid_t processes[4];
+    tandem_dir_remove(in_folder("cache"));
+    int before = catch_stderr();
+    for (size_t i = 0; i < 4; i++) {
+        processes[i] = start_process(numbers[i]);
+        assert_true(processes[i] > 0);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        int status = -1;
+        assert_int_equal(waitpid(processes[i], &status, 0), processes[i]);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    char *said = release_stderr(before);
+    assert_string_equal(said, ""); /* nobody met half of an entry */
+    free(said);
+    tandem_text *all = number_texts(0, 3000);
+    make_and_compare(all, 2400, NULL, 0, 0); /* 8 rounds left 2,700 texts in lists that are sound */
+    free_texts(all, 3000);
 }
 
 /* ---- the file ------------------------------------------------------------------------- */
@@ -269,6 +509,33 @@ static void hostile_files(void **state)
     refuse(message);
 }
 
+/* Hashes that are missing, or of another shape. */
+static void hostile_hashes(void **state)
+{
+    (void)state;
+    const hsize_t shape[2] = {TEXTS, 3};
+    hid_t file = H5Fopen(put_store("bad.h5", TEXTS), H5F_ACC_RDWR, H5P_DEFAULT);
+    assert_true(H5Ldelete(file, "hashes", H5P_DEFAULT) >= 0);
+    H5Fclose(file);
+    refuse("bad.h5: no array /hashes");
+    file = H5Fopen(in_folder("bad.h5"), H5F_ACC_RDWR, H5P_DEFAULT);
+    hid_t space = H5Screate_simple(2, shape, NULL);
+    H5Dclose(H5Dcreate2(file, "hashes", H5T_STD_U64LE, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+    H5Fclose(file);
+    refuse("bad.h5: /hashes: expected 2 columns, found 3");
+    const hsize_t fewer[2] = {TEXTS - 1, 2};
+    file = H5Fopen(put_store("bad.h5", TEXTS), H5F_ACC_RDWR, H5P_DEFAULT);
+    assert_true(H5Ldelete(file, "hashes", H5P_DEFAULT) >= 0);
+    H5Sset_extent_simple(space, 2, fewer, NULL);
+    hid_t hashes = H5Dcreate2(file, "hashes", H5T_STD_U64LE, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    static uint64_t zeros[TEXTS - 1][2];
+    assert_true(H5Dwrite(hashes, H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, zeros) >= 0);
+    H5Dclose(hashes);
+    H5Fclose(file);
+    H5Sclose(space);
+    refuse("bad.h5: expected 1000 hashes, found 999");
+}
+
 /* A chunk that decompresses to another size than its own must not reach libhdf5's buffers. */
 static void hostile_chunk(void **state)
 {
@@ -329,13 +596,30 @@ static void damaged_chunk(void **state)
     free(data);
 }
 
-int main(void)
+/* test_token_store FOLDER NUMBER: one of the processes of concurrent_writers. */
+static int process_main(const char *shared, const char *number)
 {
+    snprintf(folder, sizeof folder, "%s", shared);
+    if (tandem_tokenizer_load(&tokenizer, in_folder("tokenizer.json")) < 0) {
+        fprintf(stderr, "%s\n", tandem_error_message());
+        return 1;
+    }
+    int failed = write_as_process((size_t)strtoul(number, NULL, 10));
+    tandem_tokenizer_free(tokenizer);
+    return failed;
+}
+
+int main(int count, char **arguments)
+{
+    if (count == 3) {
+        return process_main(arguments[1], arguments[2]);
+    }
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(making_and_cache), cmocka_unit_test(prompt_and_limit), cmocka_unit_test(no_cache),
-        cmocka_unit_test(file_round_trip),  cmocka_unit_test(hostile_files),    cmocka_unit_test(hostile_chunk),
-        cmocka_unit_test(damaged_chunk),
+        cmocka_unit_test(grown_corpus),     cmocka_unit_test(several_sources),  cmocka_unit_test(old_entries),
+        cmocka_unit_test(concurrent_writers), cmocka_unit_test(file_round_trip), cmocka_unit_test(hostile_files),
+        cmocka_unit_test(hostile_hashes),   cmocka_unit_test(hostile_chunk),    cmocka_unit_test(damaged_chunk),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
