@@ -11,7 +11,7 @@
 
 typedef struct {
     const char *model;
-    int64_t max_length;
+    int64_t max_length, stride;
 } tokenize_options;
 
 static const tandem_option table[] = {
@@ -20,106 +20,58 @@ static const tandem_option table[] = {
     {.name = "max-length", .type = TANDEM_OPTION_INT, .offset = offsetof(tokenize_options, max_length), .value = "N",
      .min = 0, .max = INT32_MAX,
      .help = "keep at most N tokens, special ones included (0: as tokenizer.json says)"},
+    {.name = "stride", .type = TANDEM_OPTION_INT, .offset = offsetof(tokenize_options, stride), .value = "N",
+     .initial = "-1", .min = -1, .max = INT32_MAX,
+     .help = "with --max-length: print what it cuts off too, in windows that share N tokens (-1: do not)"},
     TANDEM_OPTION_END,
 };
-
-/* One text of a line: its bare tokens, copied from the scratch. */
-typedef struct {
-    uint32_t *ids, *starts, *ends; /* [count] in one allocation that begins at ids */
-    size_t count, capacity;
-    size_t total; /* tokens of the text: those beyond max_length are not kept */
-} side;
 
 typedef struct {
     tandem_tokenizer *tokenizer;
     tandem_token_scratch *scratch;
-    size_t max_length;
-    side first, second;
-    uint32_t *ids; /* [capacity] of the whole, as origin and type_ids */
-    int64_t *origin;
-    uint8_t *type_ids;
-    size_t capacity;
-    tandem_buffer out;
+    tandem_truncation truncation;
+    bool overflowing;
+    tandem_buffer out; /* the line of output */
+    size_t windows;    /* in it so far */
 } work;
 
-static int read_side(work *w, side *out, const char *text)
+static int print_tokens(tandem_buffer *out, const tandem_encoding *encoding)
 {
-    tandem_tokens tokens;
-    TANDEM_TRY(tandem_tokenizer_bare(w->tokenizer, w->scratch, text, strlen(text), w->max_length, true, &tokens));
-    if (tokens.count > out->capacity) {
-        void *ids = out->ids;
-        int rc = tandem_realloc(&ids, tokens.count, 3 * sizeof *out->ids);
-        out->ids = ids;
-        TANDEM_TRY(rc);
-        out->capacity = tokens.count;
-    }
-    out->count = tokens.count;
-    out->total = tokens.total;
-    out->starts = out->ids + out->count;
-    out->ends = out->starts + out->count;
-    if (tokens.count > 0) {
-        memcpy(out->ids, tokens.ids, tokens.count * sizeof *out->ids);
-        memcpy(out->starts, tokens.starts, tokens.count * sizeof *out->ids);
-        memcpy(out->ends, tokens.ends, tokens.count * sizeof *out->ids);
-    }
-    return TANDEM_OK;
-}
-
-static int make_room(work *w, size_t total)
-{
-    if (total <= w->capacity) {
-        return TANDEM_OK;
-    }
-    void *ids = w->ids, *origin = w->origin, *type_ids = w->type_ids;
-    int rc = tandem_realloc(&ids, total, sizeof *w->ids);
-    w->ids = ids;
-    TANDEM_TRY(rc);
-    rc = tandem_realloc(&origin, total, sizeof *w->origin);
-    w->origin = origin;
-    TANDEM_TRY(rc);
-    rc = tandem_realloc(&type_ids, total, sizeof *w->type_ids);
-    w->type_ids = type_ids;
-    TANDEM_TRY(rc);
-    w->capacity = total;
-    return TANDEM_OK;
-}
-
-static int print_tokens(work *w, size_t total)
-{
-    tandem_buffer *out = &w->out;
     TANDEM_TRY(tandem_buffer_puts(out, "{\"ids\":["));
-    for (size_t i = 0; i < total; i++) {
-        TANDEM_TRY(tandem_buffer_printf(out, "%s%u", i ? "," : "", w->ids[i]));
+    for (size_t i = 0; i < encoding->count; i++) {
+        TANDEM_TRY(tandem_buffer_printf(out, "%s%u", i ? "," : "", encoding->ids[i]));
     }
     TANDEM_TRY(tandem_buffer_puts(out, "],\"type_ids\":["));
-    for (size_t i = 0; i < total; i++) {
-        TANDEM_TRY(tandem_buffer_printf(out, "%s%u", i ? "," : "", w->type_ids[i]));
+    for (size_t i = 0; i < encoding->count; i++) {
+        TANDEM_TRY(tandem_buffer_printf(out, "%s%u", i ? "," : "", encoding->type_ids[i]));
     }
     TANDEM_TRY(tandem_buffer_puts(out, "],\"offsets\":["));
-    for (size_t i = 0; i < total; i++) {
-        const side *from = w->origin[i] % 2 == 0 ? &w->first : &w->second;
-        bool special = w->origin[i] < 0;
-        uint32_t start = special ? 0 : from->starts[w->origin[i] / 2], end = special ? 0 : from->ends[w->origin[i] / 2];
-        TANDEM_TRY(tandem_buffer_printf(out, "%s[%u,%u]", i ? "," : "", start, end));
+    for (size_t i = 0; i < encoding->count; i++) {
+        TANDEM_TRY(tandem_buffer_printf(out, "%s[%u,%u]", i ? "," : "", encoding->starts[i], encoding->ends[i]));
     }
-    return tandem_buffer_puts(out, "]}\n");
+    return tandem_buffer_puts(out, "]");
+}
+
+/* Window 0 is left open for those that follow, which are objects of its "overflowing". */
+static int print_window(void *context, size_t window, const tandem_encoding *encoding)
+{
+    work *w = context;
+    w->windows = window + 1;
+    if (window > 0) {
+        TANDEM_TRY(tandem_buffer_puts(&w->out, window == 1 ? ",\"overflowing\":[" : ","));
+    }
+    TANDEM_TRY(print_tokens(&w->out, encoding));
+    return window > 0 ? tandem_buffer_puts(&w->out, "}") : TANDEM_OK;
 }
 
 /* Leaves the line of output in w->out; `pair` may be NULL. */
 static int tokenize_texts(work *w, const char *text, const char *pair)
 {
-    TANDEM_TRY(read_side(w, &w->first, text));
-    if (pair) {
-        TANDEM_TRY(read_side(w, &w->second, pair));
-    }
-    tandem_assembly plan;
-    tandem_bare first = {w->first.ids, w->first.total}, second = {w->second.ids, w->second.total};
-    TANDEM_TRY(tandem_tokenizer_plan(w->tokenizer, first.count, pair ? &second.count : NULL, w->max_length, &plan));
-    TANDEM_TRY(make_room(w, plan.total));
-    TANDEM_TRY(tandem_tokenizer_assemble(w->tokenizer, first, pair ? &second : NULL, w->max_length, w->ids,
-                                         w->type_ids, w->origin));
+    const tandem_input input = {text, strlen(text), pair, pair ? strlen(pair) : 0};
     tandem_buffer_clear(&w->out);
-    return print_tokens(w, plan.total);
+    TANDEM_TRY(tandem_tokenizer_encode(w->tokenizer, w->scratch, &input, &w->truncation, w->overflowing, print_window,
+                                       w));
+    return tandem_buffer_puts(&w->out, w->windows > 1 ? "]}\n" : "}\n");
 }
 
 static int tokenize_line(work *w, const char *line, size_t length, const char *source)
@@ -170,22 +122,32 @@ done:
     return rc;
 }
 
+/* tokenizer.json's truncation, but for what the command line says. */
+static void set_truncation(work *w, const tokenize_options *options)
+{
+    w->truncation = tandem_tokenizer_truncation_settings(w->tokenizer);
+    w->overflowing = w->truncation.max_length > 0;
+    if (options->max_length > 0) {
+        w->overflowing = options->stride >= 0;
+        w->truncation.max_length = (size_t)options->max_length;
+        w->truncation.stride = w->overflowing ? (size_t)options->stride : 0;
+    }
+}
+
 static int run_tokenize(const void *raw, size_t count, char *const *arguments)
 {
     (void)count;
     const tokenize_options *options = raw;
-    work w = {.max_length = (size_t)options->max_length};
+    work w = {0};
     int rc;
+    if (options->stride >= 0 && options->max_length == 0) {
+        return tandem_error_code(TANDEM_USAGE, "--stride: needs --max-length");
+    }
     TANDEM_TRY_GOTO(rc, done, tandem_tokenizer_load(&w.tokenizer, options->model));
-    w.max_length = w.max_length > 0 ? w.max_length : tandem_tokenizer_truncation(w.tokenizer);
+    set_truncation(&w, options);
     w.scratch = tandem_token_scratch_new();
     rc = w.scratch ? tokenize_file(&w, arguments[0]) : TANDEM_ERROR;
 done:
-    free(w.first.ids);
-    free(w.second.ids);
-    free(w.ids);
-    free(w.origin);
-    free(w.type_ids);
     tandem_buffer_free(&w.out);
     tandem_token_scratch_free(w.scratch);
     tandem_tokenizer_free(w.tokenizer);
@@ -204,5 +166,7 @@ const tandem_command tandem_command_tokenize = {
     .notes =
         "Each line of FILE (\"-\": stdin) is {\"text\": \"...\"}, with \"pair\" for the second text of a pair; each "
         "line of output {\"ids\": [...], \"type_ids\": [...], \"offsets\": [[start, end], ...]}. Offsets count code "
-        "points of the text; those of special tokens are [0, 0]. Ids are those of Hugging Face tokenizers 0.23.3.",
+        "points of the text; those of special tokens are [0, 0]. What truncation cuts off, where tokenizer.json "
+        "truncates or --stride is given, follows as \"overflowing\": an array of the same. All is as in Hugging Face "
+        "tokenizers 0.23.3.",
 };

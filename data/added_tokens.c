@@ -1,80 +1,45 @@
 /* added_tokens.c - finding added tokens in text, leftmost and longest first, as Hugging
  * Face tokenizers does (tokenizer/added_vocabulary.rs). */
-#include <stdlib.h>
 #include <string.h>
 
 #include "data/tokenizer_parts.h"
 #include "data/unicode.h"
-#include "tandem/memory.h"
 
 /* ---- building ---------------------------------------------------------------------- */
-static unsigned char first_byte(const tandem_added_token *token)
+static int add_pattern(tandem_added_finder *finder, const tandem_added_token *tokens, size_t index,
+                       const char *source)
 {
-    return (unsigned char)token->pattern[0];
-}
-
-/* By first byte, the longest first, then by bytes: equal patterns become neighbours. */
-static int by_pattern(const void *left, const void *right)
-{
-    const tandem_added_token *a = *(const tandem_added_token *const *)left;
-    const tandem_added_token *b = *(const tandem_added_token *const *)right;
-    if (first_byte(a) != first_byte(b)) {
-        return first_byte(a) < first_byte(b) ? -1 : 1;
+    const tandem_added_token *token = &tokens[index];
+    if (token->pattern_length == 0) {
+        return tandem_error("%s: added_tokens: nothing is left of \"%s\" once it is normalized", source,
+                            token->content);
     }
-    if (a->pattern_length != b->pattern_length) {
-        return a->pattern_length > b->pattern_length ? -1 : 1;
+    uint32_t other = tandem_token_trie_find(&finder->patterns, token->pattern, token->pattern_length);
+    if (other != TANDEM_NO_TOKEN) {
+        return tandem_error("%s: added_tokens: \"%s\" and \"%s\" cannot be told apart", source, tokens[other].content,
+                            token->content);
     }
-    return memcmp(a->pattern, b->pattern, a->pattern_length);
-}
-
-static int check_patterns(const tandem_added_finder *finder, const char *source)
-{
-    for (size_t i = 1; i < finder->count; i++) {
-        const tandem_added_token *a = finder->tokens[i - 1], *b = finder->tokens[i];
-        if (a->pattern_length == b->pattern_length && memcmp(a->pattern, b->pattern, a->pattern_length) == 0) {
-            return tandem_error("%s: added_tokens: \"%s\" and \"%s\" cannot be told apart", source, a->content,
-                                b->content);
-        }
-    }
-    return TANDEM_OK;
+    unsigned char byte = (unsigned char)token->pattern[0];
+    finder->only = finder->count == 0 || finder->only == byte ? byte : -1;
+    finder->begins[byte] = true;
+    finder->count++;
+    return tandem_token_trie_put(&finder->patterns, token->pattern, token->pattern_length, (uint32_t)index);
 }
 
 int tandem_added_finder_make(tandem_added_finder *finder, const tandem_added_token *tokens, size_t count,
                              bool normalized, const char *source)
 {
-    finder->tokens = tandem_alloc(count, sizeof *finder->tokens);
-    if (!finder->tokens) {
-        return TANDEM_ERROR;
-    }
+    finder->tokens = tokens;
+    TANDEM_TRY(tandem_token_trie_init(&finder->patterns));
     for (size_t i = 0; i < count; i++) {
-        if (tokens[i].normalized != normalized) {
-            continue;
-        }
-        if (tokens[i].pattern_length == 0) {
-            return tandem_error("%s: added_tokens: nothing is left of \"%s\" once it is normalized", source,
-                                tokens[i].content);
-        }
-        finder->tokens[finder->count++] = &tokens[i];
+        TANDEM_TRY(tokens[i].normalized == normalized ? add_pattern(finder, tokens, i, source) : TANDEM_OK);
     }
-    if (finder->count > 0) {
-        qsort(finder->tokens, finder->count, sizeof(*finder->tokens), by_pattern);
-    }
-    for (size_t i = 0; i < finder->count; i++) {
-        finder->first[first_byte(finder->tokens[i]) + 1]++;
-    }
-    finder->only = -1;
-    for (int byte = 0; byte < 256; byte++) {
-        if (finder->count > 0 && finder->first[byte + 1] == finder->count) {
-            finder->only = byte;
-        }
-        finder->first[byte + 1] += finder->first[byte];
-    }
-    return check_patterns(finder, source);
+    return TANDEM_OK;
 }
 
 void tandem_added_finder_clear(tandem_added_finder *finder)
 {
-    free(finder->tokens);
+    tandem_token_trie_clear(&finder->patterns);
 }
 
 /* ---- looking ------------------------------------------------------------------------- */
@@ -113,6 +78,11 @@ static size_t space_begin(const char *text, size_t at, size_t covered)
     return at;
 }
 
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 static size_t space_end(const char *text, size_t length, size_t at)
 {
     while (at < length) {
@@ -133,11 +103,7 @@ static size_t next_candidate(const tandem_added_finder *finder, const char *text
         const char *found = at < length ? memchr(text + at, finder->only, length - at) : NULL;
         return found ? (size_t)(found - text) : length;
     }
-    while (at < length) {
-        unsigned char byte = (unsigned char)text[at];
-        if (finder->first[byte] < finder->first[byte + 1]) {
-            break;
-        }
+    while (at < length && !finder->begins[(unsigned char)text[at]]) {
         at++;
     }
     return at;
@@ -145,14 +111,17 @@ static size_t next_candidate(const tandem_added_finder *finder, const char *text
 
 static const tandem_added_token *longest_at(const tandem_added_finder *finder, const char *text, size_t length)
 {
-    unsigned char byte = (unsigned char)text[0];
-    for (size_t i = finder->first[byte]; i < finder->first[byte + 1]; i++) {
-        const tandem_added_token *token = finder->tokens[i];
-        if (token->pattern_length <= length && memcmp(token->pattern, text, token->pattern_length) == 0) {
-            return token;
+    const tandem_added_token *longest = NULL;
+    uint32_t node = TANDEM_TRIE_ROOT;
+    for (size_t i = 0; i < length; i++) {
+        node = tandem_token_trie_step(&finder->patterns, node, (unsigned char)text[i]);
+        if (node == TANDEM_TRIE_ROOT) {
+            break;
         }
+        uint32_t index = finder->patterns.ids[node];
+        longest = index != TANDEM_NO_TOKEN ? &finder->tokens[index] : longest;
     }
-    return NULL;
+    return longest;
 }
 
 bool tandem_added_next(const tandem_added_finder *finder, const char *text, size_t length, size_t *cursor,
@@ -169,8 +138,8 @@ bool tandem_added_next(const tandem_added_finder *finder, const char *text, size
             continue;
         }
         out->token = token;
-        out->start = token->lstrip ? space_begin(text, at, covered) : at;
-        out->end = token->rstrip ? space_end(text, length, *cursor) : *cursor;
+        out->start = token->lstrip ? larger(space_begin(text, at, covered), covered) : at;
+        out->end = larger(token->rstrip ? space_end(text, length, *cursor) : *cursor, out->start);
         return true;
     }
     return false;

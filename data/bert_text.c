@@ -4,7 +4,7 @@
  * The library runs over the text once for each rule. Here every code point goes through
  * all of them at once, in their order: clean_text, spaces around ideographs, accents
  * (decompose, canonical order, drop marks), lowercase; and then into the word under
- * construction, or into a buffer where added tokens are looked for in normalized text.
+ * construction, or into a buffer where other parts follow.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -17,9 +17,11 @@ enum { ASCII_GENERIC = 0, ASCII_SEPARATOR = 0x80, ASCII_SPACE = ASCII_SEPARATOR 
 
 typedef struct {
     const tandem_bert_rules *rules;
-    const tandem_wordpiece *model;
-    tandem_token_scratch *scratch;
-    bool buffered; /* into scratch->normal instead of words */
+    tandem_marks *marks;
+    tandem_aligned *out;             /* or NULL: into words, */
+    tandem_aligned *word;            /* one at a time; their tokens */
+    const tandem_token_model *model; /* of this model */
+    tandem_token_scratch *scratch;   /* go here */
 } text_pass;
 
 void tandem_bert_rules_finish(tandem_bert_rules *rules)
@@ -43,43 +45,18 @@ void tandem_bert_rules_finish(tandem_bert_rules *rules)
 /* ---- last: normalized code points into words, or into the buffer -------------------- */
 static int end_word(const text_pass *pass)
 {
-    return tandem_wordpiece_end_word(pass->model, pass->scratch);
-}
-
-static void add_to_word(tandem_token_scratch *scratch, uint32_t c, uint32_t origin)
-{
-    tandem_word *word = &scratch->word;
-    if (word->chars <= scratch->max_chars) {
-        word->length += tandem_unicode_encode(c, (char *)word->bytes + word->length);
-        if (scratch->offsets) {
-            word->origins[word->chars] = origin;
-        }
+    if (pass->word->length == 0) {
+        return TANDEM_OK;
     }
-    word->chars++;
-    word->last = origin;
-}
-
-static int add_to_normal(tandem_token_scratch *scratch, uint32_t c, uint32_t origin)
-{
-    void *text = scratch->normal, *origins = scratch->normal_origins;
-    size_t needed = scratch->normal_length + 4;
-    int rc = tandem_grow(&text, &scratch->normal_capacity, needed, 1);
-    scratch->normal = text;
-    TANDEM_TRY(rc);
-    rc = tandem_grow(&origins, &scratch->normal_origin_capacity, needed, sizeof *scratch->normal_origins);
-    scratch->normal_origins = origins;
-    TANDEM_TRY(rc);
-    size_t size = tandem_unicode_encode(c, scratch->normal + scratch->normal_length);
-    for (size_t i = 0; i < size; i++) {
-        scratch->normal_origins[scratch->normal_length++] = origin;
-    }
+    TANDEM_TRY(tandem_token_model_word(pass->model, pass->scratch, NULL, tandem_aligned_view(pass->word)));
+    pass->word->length = 0;
     return TANDEM_OK;
 }
 
 static int add_char(const text_pass *pass, uint32_t c, uint32_t origin)
 {
-    if (pass->buffered) {
-        return add_to_normal(pass->scratch, c, origin);
+    if (pass->out) {
+        return tandem_aligned_char(pass->out, c, origin);
     }
     unsigned flags = tandem_unicode_find(c)->flags;
     if (flags & (TANDEM_UNICODE_SPACE | TANDEM_UNICODE_PUNCTUATION)) {
@@ -87,11 +64,10 @@ static int add_char(const text_pass *pass, uint32_t c, uint32_t origin)
         if (flags & TANDEM_UNICODE_SPACE) {
             return TANDEM_OK;
         }
-        add_to_word(pass->scratch, c, origin);
+        TANDEM_TRY(tandem_aligned_char(pass->word, c, origin));
         return end_word(pass);
     }
-    add_to_word(pass->scratch, c, origin);
-    return TANDEM_OK;
+    return tandem_aligned_char(pass->word, c, origin);
 }
 
 /* ---- lowercase ------------------------------------------------------------------------ */
@@ -121,21 +97,21 @@ static int by_class(const void *left, const void *right)
 
 static int end_marks(const text_pass *pass)
 {
-    tandem_token_scratch *scratch = pass->scratch;
-    size_t count = scratch->mark_count, origins = 0;
+    tandem_marks *marks = pass->marks;
+    size_t count = marks->count, origins = 0;
     bool sorted = true;
     for (size_t i = 1; i < count; i++) {
-        sorted = sorted && scratch->marks[i - 1].combining <= scratch->marks[i].combining;
+        sorted = sorted && marks->items[i - 1].combining <= marks->items[i].combining;
     }
     if (!sorted) {
-        qsort(scratch->marks, count, sizeof *scratch->marks, by_class);
+        qsort(marks->items, count, sizeof *marks->items, by_class);
     }
-    scratch->mark_count = 0;
-    scratch->mark_origin_count = 0;
+    marks->count = 0;
+    marks->origin_count = 0;
     for (size_t i = 0; i < count; i++) {
-        const tandem_mark *mark = &scratch->marks[i];
+        const tandem_mark *mark = &marks->items[i];
         origins += mark->first ? 1 : 0;
-        uint32_t origin = origins > 0 ? scratch->mark_origins[origins - 1] : scratch->mark_base;
+        uint32_t origin = origins > 0 ? marks->origins[origins - 1] : marks->base;
         if (mark->code_point != TANDEM_MARK_DROPPED) {
             TANDEM_TRY(lower_char(pass, mark->code_point, origin));
         }
@@ -143,20 +119,25 @@ static int end_marks(const text_pass *pass)
     return TANDEM_OK;
 }
 
-static int add_mark(tandem_token_scratch *scratch, tandem_mark mark, uint32_t origin)
+void tandem_marks_free(tandem_marks *marks)
 {
-    void *marks = scratch->marks, *origins = scratch->mark_origins;
-    int rc = tandem_grow(&marks, &scratch->mark_capacity, scratch->mark_count + 1, sizeof *scratch->marks);
-    scratch->marks = marks;
+    free(marks->items);
+    free(marks->origins);
+}
+
+static int add_mark(tandem_marks *marks, tandem_mark mark, uint32_t origin)
+{
+    void *items = marks->items, *origins = marks->origins;
+    int rc = tandem_grow(&items, &marks->capacity, marks->count + 1, sizeof *marks->items);
+    marks->items = items;
     TANDEM_TRY(rc);
-    rc = tandem_grow(&origins, &scratch->mark_origin_capacity, scratch->mark_origin_count + 1,
-                     sizeof *scratch->mark_origins);
-    scratch->mark_origins = origins;
+    rc = tandem_grow(&origins, &marks->origin_capacity, marks->origin_count + 1, sizeof *marks->origins);
+    marks->origins = origins;
     TANDEM_TRY(rc);
-    mark.place = (uint32_t)scratch->mark_count;
-    scratch->marks[scratch->mark_count++] = mark;
+    mark.place = (uint32_t)marks->count;
+    marks->items[marks->count++] = mark;
     if (mark.first) {
-        scratch->mark_origins[scratch->mark_origin_count++] = origin;
+        marks->origins[marks->origin_count++] = origin;
     }
     return TANDEM_OK;
 }
@@ -164,8 +145,8 @@ static int add_mark(tandem_token_scratch *scratch, tandem_mark mark, uint32_t or
 /* A code point of class 0 ends the run. */
 static int begin_run(const text_pass *pass, uint32_t origin)
 {
-    int rc = pass->scratch->mark_count > 0 ? end_marks(pass) : TANDEM_OK;
-    pass->scratch->mark_base = origin;
+    int rc = pass->marks->count > 0 ? end_marks(pass) : TANDEM_OK;
+    pass->marks->base = origin;
     return rc;
 }
 
@@ -179,13 +160,13 @@ static int decompose_char(const text_pass *pass, uint32_t c, uint32_t origin)
     if (count == 0) {
         uint8_t combining = tandem_unicode_find(c)->combining;
         tandem_mark dropped = {.code_point = TANDEM_MARK_DROPPED, .combining = combining, .first = true};
-        return combining ? add_mark(pass->scratch, dropped, origin) : begin_run(pass, origin);
+        return combining ? add_mark(pass->marks, dropped, origin) : begin_run(pass, origin);
     }
     for (size_t i = 0; i < count; i++) {
         uint8_t combining = tandem_unicode_find(kept[i])->combining;
         if (combining) {
             tandem_mark mark = {.code_point = kept[i], .combining = combining, .first = i == 0};
-            TANDEM_TRY(add_mark(pass->scratch, mark, origin));
+            TANDEM_TRY(add_mark(pass->marks, mark, origin));
         } else {
             TANDEM_TRY(begin_run(pass, origin));
             TANDEM_TRY(lower_char(pass, kept[i], origin));
@@ -212,31 +193,20 @@ static int read_char(const text_pass *pass, uint32_t c, uint32_t origin)
     return decompose_char(pass, ' ', origin);
 }
 
-/* Adds ASCII letters, digits and the like to the word; returns how many bytes it read. */
+/* Adds ASCII letters, digits and the like to the word, which has room for them; returns how
+ * many bytes it read. */
 static size_t read_plain(const text_pass *pass, const char *text, size_t length, uint32_t position)
 {
-    const unsigned char *bytes = (const unsigned char *)text;
-    tandem_token_scratch *scratch = pass->scratch;
-    tandem_word *word = &scratch->word;
-    size_t room = word->chars <= scratch->max_chars ? scratch->max_chars + 1 - word->chars : 0;
-    size_t stop = length < room ? length : room, at = 0;
-    unsigned char *out = word->bytes + word->length;
-    for (uint8_t c; at < stop && (c = pass->rules->ascii[bytes[at]], (int8_t)c > 0); at++) {
-        out[at] = c;
+    tandem_aligned *word = pass->word;
+    char *out = word->text + word->length;
+    size_t at = 0;
+    for (uint8_t c; at < length && (c = pass->rules->ascii[(unsigned char)text[at]], (int8_t)c > 0); at++) {
+        out[at] = (char)c;
+    }
+    for (size_t i = 0; word->tracked && i < at; i++) {
+        word->origins[word->length + i] = position + (uint32_t)i;
     }
     word->length += at;
-    if (scratch->offsets) {
-        for (size_t i = 0; i < at; i++) {
-            word->origins[word->chars + i] = position + (uint32_t)i;
-        }
-    }
-    while (at >= room && at < length && (int8_t)pass->rules->ascii[bytes[at]] > 0) {
-        at++;
-    }
-    if (at > 0) {
-        word->chars += at;
-        word->last = position + (uint32_t)at - 1;
-    }
     return at;
 }
 
@@ -247,61 +217,66 @@ static int read_separator(const text_pass *pass, uint8_t separator, uint32_t ori
     if (separator == ASCII_SPACE) {
         return TANDEM_OK;
     }
-    add_to_word(pass->scratch, separator & 0x7F, origin);
+    TANDEM_TRY(tandem_aligned_char(pass->word, separator & 0x7F, origin));
     return end_word(pass);
 }
 
 static int read_text(const text_pass *pass, const char *text, size_t length, uint32_t position)
 {
-    tandem_token_scratch *scratch = pass->scratch;
     for (size_t at = 0; at < length;) {
         uint8_t ascii = pass->rules->ascii[(unsigned char)text[at]];
-        if (ascii == ASCII_GENERIC || pass->buffered) {
+        if (ascii == ASCII_GENERIC) {
             uint32_t c;
             at += tandem_unicode_decode(text + at, length - at, &c);
             TANDEM_TRY(read_char(pass, c, position++));
             continue;
         }
-        if (scratch->mark_count > 0) {
+        if (pass->marks->count > 0) {
             TANDEM_TRY(end_marks(pass));
         }
         if (ascii & ASCII_SEPARATOR) {
             TANDEM_TRY(read_separator(pass, ascii, position++));
             at++;
         } else {
+            TANDEM_TRY(tandem_aligned_reserve(pass->word, length - at));
             size_t read = read_plain(pass, text + at, length - at, position);
             at += read;
             position += (uint32_t)read;
         }
+        pass->marks->base = position - 1;
     }
-    return scratch->mark_count > 0 ? end_marks(pass) : TANDEM_OK;
+    return pass->marks->count > 0 ? end_marks(pass) : TANDEM_OK;
+}
+
+/* A pass that failed may have left some. */
+static void clear_marks(tandem_marks *marks)
+{
+    marks->count = marks->origin_count = 0;
+    marks->base = TANDEM_ORIGIN_NONE;
 }
 
 int tandem_bert_tokenize(const tandem_tokenizer *tokenizer, tandem_token_scratch *scratch, const char *text,
                          size_t length, uint32_t position)
 {
-    text_pass pass = {.rules = &tokenizer->rules, .model = &tokenizer->model, .scratch = scratch};
+    text_pass pass = {.rules = &tokenizer->rules,
+                      .marks = &scratch->normalizer.marks,
+                      .word = &scratch->word,
+                      .model = &tokenizer->model,
+                      .scratch = scratch};
+    clear_marks(pass.marks);
+    tandem_aligned_clear(pass.word, scratch->offsets);
     TANDEM_TRY(read_text(&pass, text, length, position));
     return end_word(&pass);
 }
 
-int tandem_bert_normalize(const tandem_tokenizer *tokenizer, tandem_token_scratch *scratch, const char *text,
-                          size_t length, uint32_t position)
+int tandem_bert_normalize(const tandem_bert_rules *rules, tandem_marks *marks, tandem_view view, tandem_aligned *out)
 {
-    text_pass pass = {.rules = &tokenizer->rules, .scratch = scratch, .buffered = true};
-    scratch->normal_length = 0;
-    return read_text(&pass, text, length, position);
-}
-
-int tandem_bert_tokenize_normal(const tandem_tokenizer *tokenizer, tandem_token_scratch *scratch, size_t begin,
-                                size_t end)
-{
-    text_pass pass = {.rules = &tokenizer->rules, .model = &tokenizer->model, .scratch = scratch};
-    for (size_t at = begin; at < end;) {
-        uint32_t c;
-        size_t size = tandem_unicode_decode(scratch->normal + at, end - at, &c);
-        TANDEM_TRY(add_char(&pass, c, scratch->normal_origins[at]));
-        at += size;
+    text_pass pass = {.rules = rules, .marks = marks, .out = out};
+    clear_marks(marks);
+    for (size_t at = 0; at < view.length;) {
+        uint32_t c, origin = view.origins ? view.origins[at] : 0;
+        at += tandem_unicode_decode(view.text + at, view.length - at, &c);
+        TANDEM_TRY(read_char(&pass, c, origin));
     }
-    return end_word(&pass);
+    return marks->count > 0 ? end_marks(&pass) : TANDEM_OK;
 }

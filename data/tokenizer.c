@@ -1,12 +1,11 @@
-/* tokenizer.c - the life of a tokenizer, and text to token ids. */
+/* tokenizer.c - the life of a tokenizer, and what it tells about itself. */
 #include "tandem/tokenizer.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/tokenizer_scratch.h"
-#include "data/unicode.h"
+#include "data/tokenizer_parts.h"
 #include "tandem/file.h"
 #include "tandem/json.h"
 #include "tandem/memory.h"
@@ -22,7 +21,7 @@ tandem_tokenizer *tandem_tokenizer_new(const char *path)
     tokenizer->serial = atomic_fetch_add(&serials, 1) + 1; /* a new scratch has 0 */
     tokenizer->path = tandem_strdup(path);
     tokenizer->hasher = tandem_hasher_new();
-    if (!tokenizer->path || !tokenizer->hasher || tandem_wordpiece_init(&tokenizer->model) < 0) {
+    if (!tokenizer->path || !tokenizer->hasher) {
         tandem_tokenizer_free(tokenizer);
         return NULL;
     }
@@ -44,54 +43,17 @@ void tandem_tokenizer_free(tandem_tokenizer *tokenizer)
     free(tokenizer->added);
     tandem_added_finder_clear(&tokenizer->raw);
     tandem_added_finder_clear(&tokenizer->normalized);
-    tandem_wordpiece_clear(&tokenizer->model);
-    free(tokenizer->single.pieces);
-    free(tokenizer->pair.pieces);
+    tandem_normalizers_clear(&tokenizer->normalizers);
+    tandem_pre_tokenizers_clear(&tokenizer->pre_tokenizers);
+    tandem_token_model_clear(&tokenizer->model);
+    tandem_post_processor_clear(&tokenizer->processor);
     free(tokenizer->path);
     free(tokenizer);
-}
-
-static int by_id(const void *left, const void *right)
-{
-    const tandem_vocab_entry *a = left, *b = right;
-    return a->id < b->id ? -1 : a->id > b->id;
 }
 
 static void cover_id(tandem_tokenizer *tokenizer, uint32_t id)
 {
     tokenizer->vocab_size = id >= tokenizer->vocab_size ? (size_t)id + 1 : tokenizer->vocab_size;
-}
-
-int tandem_tokenizer_set_vocab(tandem_tokenizer *tokenizer, tandem_vocab_entry *entries, size_t count,
-                               const tandem_wordpiece_settings *settings, const char *source)
-{
-    tandem_wordpiece *model = &tokenizer->model;
-    tandem_hasher *hasher = tokenizer->hasher;
-    if (count > 0) {
-        qsort(entries, count, sizeof *entries, by_id);
-    }
-    tandem_hasher_string(hasher, "WordPiece");
-    tandem_hasher_string(hasher, settings->unk);
-    tandem_hasher_string(hasher, settings->prefix);
-    tandem_hasher_int(hasher, (int64_t)settings->max_chars);
-    for (size_t i = 0; i < count; i++) {
-        const tandem_vocab_entry *entry = &entries[i];
-        if (i > 0 && entry[-1].id == entry->id) {
-            return tandem_error("%s: \"%.*s\" and \"%.*s\" have the same id %u", source, (int)entry[-1].length,
-                                entry[-1].text, (int)entry->length, entry->text, entry->id);
-        }
-        TANDEM_TRY(tandem_wordpiece_put(model, entry->text, entry->length, entry->id));
-        tandem_hasher_field(hasher, entry->text, entry->length);
-        tandem_hasher_int(hasher, entry->id);
-        cover_id(tokenizer, entry->id);
-    }
-    tandem_wordpiece_set_prefix(model, settings->prefix, strlen(settings->prefix));
-    model->max_chars = settings->max_chars;
-    model->unk_id = tandem_wordpiece_find(model, settings->unk, strlen(settings->unk));
-    if (model->unk_id == TANDEM_NO_TOKEN) {
-        return tandem_error("%s: the unknown token \"%s\" is not in the vocabulary", source, settings->unk);
-    }
-    return TANDEM_OK;
 }
 
 uint32_t tandem_tokenizer_find(const tandem_tokenizer *tokenizer, const char *token, size_t length)
@@ -102,7 +64,7 @@ uint32_t tandem_tokenizer_find(const tandem_tokenizer *tokenizer, const char *to
             return added->id;
         }
     }
-    return tandem_wordpiece_find(&tokenizer->model, token, length);
+    return tandem_token_model_find(&tokenizer->model, token, length);
 }
 
 int tandem_tokenizer_add_token(tandem_tokenizer *tokenizer, const char *content, const tandem_added_token *flags,
@@ -116,10 +78,9 @@ int tandem_tokenizer_add_token(tandem_tokenizer *tokenizer, const char *content,
     int rc = tandem_grow(&added, &tokenizer->added_capacity, tokenizer->added_count + 1, sizeof *tokenizer->added);
     tokenizer->added = added;
     TANDEM_TRY(rc);
-    *id = tandem_wordpiece_find(&tokenizer->model, content, length);
+    *id = tandem_token_model_find(&tokenizer->model, content, length);
     if (*id == TANDEM_NO_TOKEN) { /* after the model's tokens, whose number counts, not their largest id */
-        size_t count = tokenizer->model.count;
-        *id = (uint32_t)(tokenizer->added_next > count ? tokenizer->added_next : count);
+        *id = (uint32_t)(tandem_token_model_count(&tokenizer->model) + tokenizer->added_new++);
     }
     tandem_added_token token = *flags;
     token.id = *id;
@@ -130,50 +91,37 @@ int tandem_tokenizer_add_token(tandem_tokenizer *tokenizer, const char *content,
         return TANDEM_ERROR;
     }
     tokenizer->added[tokenizer->added_count++] = token;
-    tokenizer->added_next = *id >= tokenizer->added_next ? (size_t)*id + 1 : tokenizer->added_next;
     cover_id(tokenizer, *id);
     return TANDEM_OK;
 }
 
 /* What each added token is looked for as. */
+static int set_pattern(const tandem_tokenizer *tokenizer, tandem_normalizer_scratch *scratch,
+                       tandem_added_token *token)
+{
+    tandem_view view = {token->content, NULL, token->length};
+    TANDEM_TRY(token->normalized ? tandem_normalizers_apply(&tokenizer->normalizers, scratch, &view) : TANDEM_OK);
+    token->pattern_length = view.length;
+    token->pattern = tandem_strndup(view.length > 0 ? view.text : "", view.length);
+    return token->pattern ? TANDEM_OK : TANDEM_ERROR;
+}
+
 static int set_patterns(tandem_tokenizer *tokenizer)
 {
-    tandem_token_scratch *scratch = tandem_token_scratch_new();
-    int rc = scratch ? TANDEM_OK : TANDEM_ERROR;
+    tandem_normalizer_scratch scratch = {0};
+    int rc = TANDEM_OK;
     for (size_t i = 0; i < tokenizer->added_count && rc == TANDEM_OK; i++) {
-        tandem_added_token *token = &tokenizer->added[i];
-        const char *pattern = token->content;
-        token->pattern_length = token->length;
-        if (token->normalized) {
-            rc = tandem_bert_normalize(tokenizer, scratch, token->content, token->length, 0);
-            pattern = scratch->normal_length > 0 ? scratch->normal : "";
-            token->pattern_length = scratch->normal_length;
-        }
-        token->pattern = rc == TANDEM_OK ? tandem_strndup(pattern, token->pattern_length) : NULL;
-        rc = token->pattern ? TANDEM_OK : TANDEM_ERROR;
+        rc = set_pattern(tokenizer, &scratch, &tokenizer->added[i]);
     }
-    tandem_token_scratch_free(scratch);
+    tandem_normalizer_scratch_clear(&scratch);
     return rc;
 }
 
-static void hash_template(tandem_hasher *hasher, const tandem_template *template)
-{
-    tandem_hasher_int(hasher, (int64_t)template->count);
-    for (size_t i = 0; i < template->count; i++) {
-        tandem_hasher_int(hasher, template->pieces[i].kind);
-        tandem_hasher_int(hasher, template->pieces[i].id);
-        tandem_hasher_int(hasher, template->pieces[i].type_id);
-    }
-}
-
-/* Adds all but the vocabulary to the hash. */
+/* Adds all that no reader of a part has. */
 static void finish_hash(tandem_tokenizer *tokenizer)
 {
     tandem_hasher *hasher = tokenizer->hasher;
-    const tandem_bert_rules *rules = &tokenizer->rules;
-    tandem_hasher_string(hasher, "tandem tokenizer 1"); /* to be counted up when ids change */
-    tandem_hasher_int(hasher, rules->clean_text | rules->ideographs << 1 | rules->strip_accents << 2 |
-                                  rules->lowercase << 3);
+    tandem_hasher_string(hasher, "tandem tokenizer 2"); /* to be counted up when ids change */
     for (size_t i = 0; i < tokenizer->added_count; i++) {
         const tandem_added_token *token = &tokenizer->added[i];
         tandem_hasher_field(hasher, token->content, token->length);
@@ -181,20 +129,38 @@ static void finish_hash(tandem_tokenizer *tokenizer)
         tandem_hasher_int(hasher, token->single_word | token->lstrip << 1 | token->rstrip << 2 |
                                       token->normalized << 3);
     }
-    hash_template(hasher, &tokenizer->single);
-    hash_template(hasher, &tokenizer->pair);
+    tandem_post_processor_hash(&tokenizer->processor, hasher);
     tokenizer->hash = tandem_hasher_done(hasher);
     tokenizer->hasher = NULL;
 }
 
+/* BERT's own parts, and nothing that needs them one by one. */
+static void find_fused(tandem_tokenizer *tokenizer)
+{
+    const tandem_normalizers *normalizers = &tokenizer->normalizers;
+    const tandem_pre_tokenizers *cuts = &tokenizer->pre_tokenizers;
+    bool bert = normalizers->count == 0 ||
+                (normalizers->count == 1 && normalizers->items[0].kind == TANDEM_NORMALIZE_BERT);
+    tokenizer->fused = bert && cuts->count == 1 && cuts->items[0].kind == TANDEM_CUT_BERT &&
+                       tokenizer->model.kind == TANDEM_WORDPIECE && tokenizer->normalized.count == 0 &&
+                       tokenizer->processor.trims == 0;
+    if (tokenizer->fused && normalizers->count == 1) {
+        tokenizer->rules = normalizers->items[0].bert;
+    }
+    tandem_bert_rules_finish(&tokenizer->rules);
+}
+
 int tandem_tokenizer_finish(tandem_tokenizer *tokenizer, const char *source)
 {
-    tandem_bert_rules_finish(&tokenizer->rules);
     TANDEM_TRY(set_patterns(tokenizer));
     TANDEM_TRY(tandem_added_finder_make(&tokenizer->raw, tokenizer->added, tokenizer->added_count, false, source));
     TANDEM_TRY(tandem_added_finder_make(&tokenizer->normalized, tokenizer->added, tokenizer->added_count, true,
                                         source));
-    const tandem_template *templates[] = {&tokenizer->single, &tokenizer->pair};
+    find_fused(tokenizer);
+    tokenizer->ask_origin = tandem_pre_tokenizers_ask_origin(&tokenizer->pre_tokenizers);
+    size_t ids = tandem_token_model_ids(&tokenizer->model);
+    tokenizer->vocab_size = ids > tokenizer->vocab_size ? ids : tokenizer->vocab_size;
+    const tandem_template *templates[] = {&tokenizer->processor.single, &tokenizer->processor.pair};
     for (size_t t = 0; t < 2; t++) {
         for (size_t i = 0; i < templates[t]->count; i++) {
             cover_id(tokenizer, templates[t]->pieces[i].id);
@@ -215,12 +181,29 @@ static int load_file(tandem_tokenizer **out, const char *path)
     return rc;
 }
 
-int tandem_tokenizer_load(tandem_tokenizer **out, const char *path)
+/* transformers lets tokenizer_config.json's truncation_side, where there is one, overrule
+ * tokenizer.json's direction. */
+static int read_truncation_side(tandem_tokenizer *tokenizer, const char *directory)
 {
-    *out = NULL;
-    if (!tandem_dir_exists(path)) {
-        return load_file(out, path);
+    char *path = tandem_path_join(directory, "tokenizer_config.json");
+    struct cJSON *config = NULL;
+    const char *side = tokenizer->truncation.left ? "left" : "right";
+    int rc = path ? tandem_json_read(&config, path) : TANDEM_ERROR;
+    if (rc == TANDEM_OK) {
+        TANDEM_TRY_GOTO(rc, done, tandem_json_get_string_or(config, "truncation_side", path, &side));
+        tokenizer->truncation.left = strcmp(side, "left") == 0;
+        if (!tokenizer->truncation.left && strcmp(side, "right") != 0) {
+            rc = tandem_error("%s: truncation_side: expected \"left\" or \"right\", found \"%s\"", path, side);
+        }
     }
+done:
+    tandem_json_free(config);
+    free(path);
+    return rc == TANDEM_NOT_FOUND ? TANDEM_OK : rc;
+}
+
+static int load_directory(tandem_tokenizer **out, const char *path)
+{
     char *json = tandem_path_join(path, "tokenizer.json");
     char *vocab = tandem_path_join(path, "vocab.txt");
     int rc = TANDEM_ERROR;
@@ -236,10 +219,27 @@ int tandem_tokenizer_load(tandem_tokenizer **out, const char *path)
     return rc;
 }
 
+int tandem_tokenizer_load(tandem_tokenizer **out, const char *path)
+{
+    *out = NULL;
+    if (!tandem_dir_exists(path)) {
+        return load_file(out, path);
+    }
+    TANDEM_TRY(load_directory(out, path));
+    int rc = read_truncation_side(*out, path);
+    if (rc < 0) {
+        tandem_tokenizer_free(*out);
+        *out = NULL;
+    }
+    return rc;
+}
+
 /* ---- properties ------------------------------------------------------------------------ */
 tandem_hash tandem_tokenizer_hash(const tandem_tokenizer *tokenizer)
 {
-    return tokenizer->hash;
+    tandem_hash hash = tokenizer->hash;
+    hash.low ^= tokenizer->truncation.left ? 1 : 0; /* bare ids are then the other way round */
+    return hash;
 }
 
 size_t tandem_tokenizer_vocab_size(const tandem_tokenizer *tokenizer)
@@ -254,6 +254,11 @@ uint32_t tandem_tokenizer_pad_id(const tandem_tokenizer *tokenizer)
 
 size_t tandem_tokenizer_truncation(const tandem_tokenizer *tokenizer)
 {
+    return tokenizer->truncation.max_length;
+}
+
+tandem_truncation tandem_tokenizer_truncation_settings(const tandem_tokenizer *tokenizer)
+{
     return tokenizer->truncation;
 }
 
@@ -262,169 +267,3 @@ const char *tandem_tokenizer_path(const tandem_tokenizer *tokenizer)
     return tokenizer->path;
 }
 
-/* ---- scratch ----------------------------------------------------------------------------- */
-tandem_token_scratch *tandem_token_scratch_new(void)
-{
-    tandem_token_scratch *scratch = tandem_alloc(1, sizeof *scratch);
-    if (scratch && !(scratch->cache = tandem_alloc(TANDEM_CACHE_ROWS, sizeof *scratch->cache))) {
-        free(scratch);
-        return NULL;
-    }
-    return scratch;
-}
-
-void tandem_token_scratch_free(tandem_token_scratch *scratch)
-{
-    if (!scratch) {
-        return;
-    }
-    free(scratch->word.bytes);
-    free(scratch->word.origins);
-    free(scratch->piece_ends);
-    free(scratch->cache);
-    free(scratch->marks);
-    free(scratch->mark_origins);
-    free(scratch->normal);
-    free(scratch->normal_origins);
-    free(scratch->ids);
-    free(scratch->starts);
-    free(scratch->ends);
-    free(scratch);
-}
-
-static int grow_tokens(uint32_t **array, size_t *capacity, size_t needed)
-{
-    void *items = *array;
-    int rc = tandem_grow(&items, capacity, needed, sizeof **array);
-    *array = items;
-    return rc;
-}
-
-int tandem_token_scratch_reserve(tandem_token_scratch *scratch, size_t more)
-{
-    size_t needed = scratch->count + more;
-    TANDEM_TRY(grow_tokens(&scratch->ids, &scratch->capacity, needed));
-    if (scratch->offsets) {
-        TANDEM_TRY(grow_tokens(&scratch->starts, &scratch->start_capacity, needed));
-        TANDEM_TRY(grow_tokens(&scratch->ends, &scratch->end_capacity, needed));
-    }
-    return TANDEM_OK;
-}
-
-static int resize(uint32_t **array, size_t count)
-{
-    void *items = *array;
-    int rc = tandem_realloc(&items, count, sizeof **array);
-    *array = items;
-    return rc;
-}
-
-/* Makes the word buffers large enough for the tokenizer, and forgets cached words of
- * another. */
-static int adopt(tandem_token_scratch *scratch, const tandem_tokenizer *tokenizer)
-{
-    if (scratch->serial == tokenizer->serial) {
-        return TANDEM_OK;
-    }
-    size_t chars = tokenizer->model.max_chars + 1;
-    void *bytes = scratch->word.bytes;
-    scratch->serial = 0;
-    int rc = tandem_realloc(&bytes, chars * 4 + TANDEM_CACHE_KEY, 1);
-    scratch->word.bytes = bytes;
-    TANDEM_TRY(rc);
-    TANDEM_TRY(resize(&scratch->word.origins, chars));
-    TANDEM_TRY(resize(&scratch->piece_ends, chars));
-    memset(scratch->cache, 0, TANDEM_CACHE_ROWS * sizeof *scratch->cache);
-    scratch->max_chars = tokenizer->model.max_chars;
-    scratch->serial = tokenizer->serial;
-    return TANDEM_OK;
-}
-
-/* ---- text to ids ---------------------------------------------------------------------------- */
-static int add_token(tandem_token_scratch *scratch, uint32_t id, uint32_t start, uint32_t end)
-{
-    TANDEM_TRY(tandem_token_scratch_reserve(scratch, 1));
-    scratch->ids[scratch->count] = id;
-    if (scratch->offsets) {
-        scratch->starts[scratch->count] = start;
-        scratch->ends[scratch->count] = end;
-    }
-    tandem_token_scratch_count(scratch, 1);
-    return TANDEM_OK;
-}
-
-/* Added tokens of the normalized text, and the words between them. */
-static int tokenize_normal(const tandem_tokenizer *tokenizer, tandem_token_scratch *scratch)
-{
-    size_t cursor = 0, covered = 0, length = scratch->normal_length;
-    tandem_added_match match;
-    while (tandem_added_next(&tokenizer->normalized, scratch->normal, length, &cursor, covered, &match)) {
-        TANDEM_TRY(tandem_bert_tokenize_normal(tokenizer, scratch, covered, match.start));
-        TANDEM_TRY(add_token(scratch, match.token->id, scratch->normal_origins[match.start],
-                             scratch->normal_origins[match.end - 1] + 1));
-        covered = match.end;
-    }
-    return tandem_bert_tokenize_normal(tokenizer, scratch, covered, length);
-}
-
-static int tokenize_between(const tandem_tokenizer *tokenizer, tandem_token_scratch *scratch, const char *text,
-                            size_t length, uint32_t position)
-{
-    if (tokenizer->normalized.count == 0) {
-        return tandem_bert_tokenize(tokenizer, scratch, text, length, position);
-    }
-    TANDEM_TRY(tandem_bert_normalize(tokenizer, scratch, text, length, position));
-    return tokenize_normal(tokenizer, scratch);
-}
-
-/* The position of text[to], where that of text[from] is `position`. */
-static uint32_t position_of(const char *text, size_t from, uint32_t position, size_t to)
-{
-    size_t begin = from < to ? from : to, end = from < to ? to : from;
-    uint32_t count = 0, c;
-    for (size_t at = begin; at < end; count++) {
-        at += tandem_unicode_decode(text + at, end - at, &c);
-    }
-    return from < to ? position + count : position - count;
-}
-
-static int tokenize_raw(const tandem_tokenizer *tokenizer, tandem_token_scratch *scratch, const char *text,
-                        size_t length)
-{
-    size_t cursor = 0, covered = 0;
-    uint32_t position = 0; /* of text[covered]; counted only for offsets */
-    tandem_added_match match;
-    while (tandem_added_next(&tokenizer->raw, text, length, &cursor, covered, &match)) {
-        /* Less than `covered` after a token that took the white space another begins with. */
-        size_t before = match.start > covered ? match.start - covered : 0;
-        TANDEM_TRY(tokenize_between(tokenizer, scratch, text + covered, before, position));
-        uint32_t start = scratch->offsets ? position_of(text, covered, position, match.start) : 0;
-        position = scratch->offsets ? position_of(text, match.start, start, match.end) : 0;
-        TANDEM_TRY(add_token(scratch, match.token->id, start, position));
-        covered = match.end;
-    }
-    return tokenize_between(tokenizer, scratch, text + covered, length - covered, position);
-}
-
-int tandem_tokenizer_bare(const tandem_tokenizer *tokenizer, tandem_token_scratch *scratch, const char *text,
-                          size_t length, size_t limit, bool offsets, tandem_tokens *out)
-{
-    if (length >= UINT32_MAX) {
-        return tandem_error("a text of %zu bytes is too long: at most 4294967294 can be tokenized", length);
-    }
-    TANDEM_TRY(adopt(scratch, tokenizer));
-    scratch->limit = limit > 0 ? limit : SIZE_MAX;
-    scratch->offsets = offsets;
-    scratch->count = scratch->total = 0;
-    scratch->word.length = scratch->word.chars = 0;
-    scratch->mark_count = scratch->mark_origin_count = 0;
-    scratch->mark_base = 0;
-    TANDEM_TRY(tandem_token_scratch_reserve(scratch, 1)); /* so that no array is NULL */
-    TANDEM_TRY(tokenize_raw(tokenizer, scratch, text, length));
-    *out = (tandem_tokens){.ids = scratch->ids,
-                           .starts = offsets ? scratch->starts : NULL,
-                           .ends = offsets ? scratch->ends : NULL,
-                           .count = scratch->count,
-                           .total = scratch->total};
-    return TANDEM_OK;
-}

@@ -101,7 +101,7 @@ static int add_specials(tandem_tokenizer *tokenizer, const char *source)
     const tandem_added_token flags = {0};
     uint32_t ids[5];
     for (size_t i = 0; i < 5; i++) {
-        ids[i] = tandem_wordpiece_find(&tokenizer->model, names[i], strlen(names[i]));
+        ids[i] = tandem_wordpiece_find(tokenizer->model.wordpiece, names[i], strlen(names[i]));
         if (ids[i] != TANDEM_NO_TOKEN) {
             TANDEM_TRY(tandem_tokenizer_add_token(tokenizer, names[i], &flags, source, &ids[i]));
         } else if (i < 2) {
@@ -109,15 +109,19 @@ static int add_specials(tandem_tokenizer *tokenizer, const char *source)
         }
     }
     tokenizer->pad_id = ids[3] == TANDEM_NO_TOKEN ? 0 : ids[3];
-    return tandem_tokenizer_set_bert_templates(tokenizer, ids[0], ids[1]);
+    return tandem_post_processor_set_bert(&tokenizer->processor, ids[0], ids[1]);
 }
 
 static int fill(tandem_tokenizer *tokenizer, vocab_list *list, const char *directory, const char *vocab_path)
 {
     const tandem_wordpiece_settings settings = {.unk = "[UNK]", .prefix = "##", .max_chars = 100};
-    TANDEM_TRY(read_rules(&tokenizer->rules, directory));
+    tandem_bert_rules rules = {0};
+    TANDEM_TRY(read_rules(&rules, directory));
+    TANDEM_TRY(tandem_pre_tokenizers_add_bert(&tokenizer->pre_tokenizers, tokenizer->hasher));
+    TANDEM_TRY(tandem_normalizers_add_bert(&tokenizer->normalizers, rules, tokenizer->hasher));
     TANDEM_TRY(read_lines(list, vocab_path));
-    TANDEM_TRY(tandem_tokenizer_set_vocab(tokenizer, list->entries, list->count, &settings, vocab_path));
+    TANDEM_TRY(tandem_wordpiece_from(&tokenizer->model.wordpiece, list->entries, list->count, &settings, vocab_path));
+    tandem_wordpiece_hash(tokenizer->model.wordpiece, tokenizer->hasher);
     TANDEM_TRY(add_specials(tokenizer, vocab_path));
     return tandem_tokenizer_finish(tokenizer, vocab_path);
 }

@@ -1,14 +1,16 @@
-/* unicode.c - UTF-8 in and out, and decomposition. */
+/* unicode.c - UTF-8 in and out, decomposition and composition. */
 #include "data/unicode.h"
 
 enum {
     HANGUL_BASE = 0xAC00,
     HANGUL_COUNT = 11172,
     LEADING_BASE = 0x1100,
+    LEADING_COUNT = 19,
     VOWEL_BASE = 0x1161,
-    TRAILING_BASE = 0x11A7,
+    VOWEL_COUNT = 21,
+    TRAILING_BASE = 0x11A7, /* one below the first: none */
     TRAILING_COUNT = 28,
-    PER_LEADING = 21 * TRAILING_COUNT
+    PER_LEADING = VOWEL_COUNT * TRAILING_COUNT
 };
 
 /* Unicode standard, section 3.12. */
@@ -20,22 +22,61 @@ static size_t decompose_hangul(uint32_t index, uint32_t *out)
     return index % TRAILING_COUNT == 0 ? 2 : 3;
 }
 
-size_t tandem_unicode_decompose(uint32_t code_point, uint32_t out[TANDEM_UNICODE_KEPT_MAX])
+static uint32_t compose_hangul(uint32_t first, uint32_t second)
+{
+    if (first - LEADING_BASE < LEADING_COUNT && second - VOWEL_BASE < VOWEL_COUNT) {
+        return HANGUL_BASE + (first - LEADING_BASE) * PER_LEADING + (second - VOWEL_BASE) * TRAILING_COUNT;
+    }
+    bool open = first - HANGUL_BASE < HANGUL_COUNT && (first - HANGUL_BASE) % TRAILING_COUNT == 0;
+    return open && second - TRAILING_BASE - 1 < TRAILING_COUNT - 1 ? first + second - TRAILING_BASE : 0;
+}
+
+const uint32_t *tandem_unicode_decomposition(uint32_t code_point, bool compatible, size_t *count, uint32_t jamo[3])
 {
     if (code_point - HANGUL_BASE < HANGUL_COUNT) {
-        return decompose_hangul(code_point - HANGUL_BASE, out);
+        *count = decompose_hangul(code_point - HANGUL_BASE, jamo);
+        return jamo;
     }
-    size_t block = tandem_unicode_kept_stage[code_point >> 8];
-    size_t place = tandem_unicode_kept_blocks[block << 8 | (code_point & 0xFF)];
+    const uint8_t *stage = compatible ? tandem_unicode_compatible_stage : tandem_unicode_canonical_stage;
+    size_t block = stage[code_point >> 8];
+    size_t place = tandem_unicode_decomposition_blocks[block << 8 | (code_point & 0xFF)];
     if (place == 0) {
-        out[0] = code_point;
-        return 1;
+        return NULL;
     }
-    size_t count = tandem_unicode_kept[place];
+    *count = tandem_unicode_decompositions[place];
+    return tandem_unicode_decompositions + place + 1;
+}
+
+uint32_t tandem_unicode_compose(uint32_t first, uint32_t second)
+{
+    size_t low = 0, high = tandem_unicode_pair_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        const tandem_unicode_pair *pair = &tandem_unicode_pairs[middle];
+        if (pair->second == second && pair->first == first) {
+            return pair->composed;
+        }
+        bool before = pair->second != second ? pair->second < second : pair->first < first;
+        low = before ? middle + 1 : low;
+        high = before ? high : middle;
+    }
+    return compose_hangul(first, second);
+}
+
+size_t tandem_unicode_decompose(uint32_t code_point, uint32_t out[TANDEM_UNICODE_KEPT_MAX])
+{
+    uint32_t jamo[3];
+    size_t count = 1, kept = 0;
+    const uint32_t *parts = tandem_unicode_decomposition(code_point, false, &count, jamo);
+    if (!parts) {
+        parts = &code_point;
+    }
     for (size_t i = 0; i < count; i++) {
-        out[i] = tandem_unicode_kept[place + 1 + i];
+        if (!(tandem_unicode_find(parts[i])->flags & TANDEM_UNICODE_NONSPACING)) {
+            out[kept++] = parts[i];
+        }
     }
-    return count;
+    return kept;
 }
 
 /* ---- UTF-8 ----------------------------------------------------------------------- */

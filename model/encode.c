@@ -25,6 +25,7 @@ typedef struct {
     tandem_model *model;
     const tandem_token_store *first, *second;
     const tandem_pair *pairs; /* NULL: single texts */
+    const tandem_side *sides;  /* [count] where texts are of one side, else NULL */
     size_t count;
     size_t width; /* floats a sequence gives */
 } work;
@@ -59,7 +60,11 @@ static int forward(const work *job, const tandem_batch *batch, float *rows)
     TANDEM_TRY(tandem_scope_begin());
     int previous = tandem_grad_enable(0);
     tandem_tensor *result = NULL;
-    int rc = job->pairs != NULL ? tandem_model_logits(&result, job->model, batch, none) : tandem_model_embed(&result, job->model, batch, none);
+    int rc = job->pairs != NULL ? tandem_model_logits(&result, job->model, batch, none)
+                                : tandem_model_embed_sides(&result, job->model, batch, job->sides, none);
+    if (rc == 0 && (size_t)tandem_tensor_size(result, 1) > job->width) { /* truncate_dim */
+        rc = tandem_op_narrow(&result, result, 1, 0, (int64_t)job->width);
+    }
     if (rc == 0) {
         rc = tandem_tensor_read(result, rows);
     }
@@ -143,11 +148,21 @@ static int check_store(const tandem_model *model, const tandem_token_store *stor
     return 0;
 }
 
-int tandem_model_encode(float *out, tandem_model *model, const tandem_token_store *store, const char *title)
+int tandem_model_encode(float *out, tandem_model *model, const tandem_token_store *store, tandem_side side, const char *title)
 {
     TANDEM_TRY(check_store(model, store));
-    work job = {.model = model, .first = store, .count = tandem_token_store_count(store), .width = model->info.dim};
-    return run(&job, title, out);
+    size_t count = tandem_token_store_count(store);
+    tandem_side *sides = tandem_alloc(count, sizeof *sides);
+    if (sides == NULL) {
+        return TANDEM_ERROR;
+    }
+    for (size_t i = 0; i < count; i++) {
+        sides[i] = side;
+    }
+    work job = {.model = model, .first = store, .sides = sides, .count = count, .width = model->info.dim};
+    int rc = run(&job, title, out);
+    free(sides);
+    return rc;
 }
 
 int tandem_model_score(float *out, tandem_model *model, const tandem_token_store *queries, const tandem_token_store *documents,
@@ -202,6 +217,14 @@ static bool read_cached(tandem_vectors *out, const char *path, tandem_hash key, 
 int tandem_model_write_vectors(const char *path, const tandem_model *model, const tandem_vectors *vectors, const tandem_text *texts, tandem_side side)
 {
     char weights[TANDEM_HASH_HEX], tokenizer[TANDEM_HASH_HEX];
+    tandem_buffer pooling = TANDEM_BUFFER_INIT;
+    for (size_t i = 0; i < model->info.poolings; i++) {
+        int rc = tandem_buffer_printf(&pooling, "%s%s", i > 0 ? "+" : "", tandem_pooling_names[model->info.pooling[i]].name);
+        if (rc < 0) {
+            tandem_buffer_free(&pooling);
+            return rc;
+        }
+    }
     tandem_hash_hex(tandem_model_weights_hash(model), weights);
     tandem_hash_hex(tandem_tokenizer_hash(model->tokenizer), tokenizer);
     tandem_vectors_origin origin = {
@@ -209,11 +232,13 @@ int tandem_model_write_vectors(const char *path, const tandem_model *model, cons
         .weights = weights,
         .tokenizer = tokenizer,
         .prompt = side == TANDEM_QUERY ? model->info.query_prompt : model->info.document_prompt,
-        .pooling = tandem_pooling_names[model->info.pooling].name,
+        .pooling = pooling.data,
         .max_length = model->info.max_length,
-        .normalized = model->info.normalize,
+        .normalized = model->info.normalize && model->info.dim == model->info.width,
     };
-    return tandem_vectors_write(path, vectors, texts, &origin);
+    int rc = tandem_vectors_write(path, vectors, texts, &origin);
+    tandem_buffer_free(&pooling);
+    return rc;
 }
 
 static int encode_texts(tandem_vectors *out, tandem_model *model, const tandem_text *texts, size_t count, tandem_side side, const char *title)
@@ -228,7 +253,7 @@ static int encode_texts(tandem_vectors *out, tandem_model *model, const tandem_t
     tandem_token_store *store = NULL;
     int rc = tandem_model_tokenize(&store, model, texts, count, side);
     if (rc == 0) {
-        rc = tandem_model_encode(out->data, model, store, title);
+        rc = tandem_model_encode(out->data, model, store, side, title);
     }
     tandem_token_store_free(store);
     return rc;

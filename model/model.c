@@ -1,6 +1,7 @@
 /* model.c - loading a model, what it is, and its differentiable forward passes. */
 #include "tandem/model.h"
 
+#include <cjson/cJSON.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,19 +12,98 @@
 
 /* ---- loading ----------------------------------------------------------------------- */
 
-static int check_dim(tandem_model *model)
+int tandem_model_read_optional(cJSON **out, char **path, const char *folder, const char *name)
 {
-    if (model->info.dim != 0 && model->info.dim != (size_t)model->spec.hidden) {
-        return tandem_error("%s: the Pooling module expects vectors of %zu numbers, the encoder gives %lld", model->info.directory,
-                            model->info.dim, (long long)model->spec.hidden);
+    *out = NULL;
+    *path = tandem_path_join(folder, name);
+    if (*path == NULL) {
+        return TANDEM_ERROR;
     }
-    model->info.dim = (size_t)model->spec.hidden;
+    return tandem_file_exists(*path) ? tandem_json_read(out, *path) : 0;
+}
+
+/* Follows the width of a vector from pooling through the modules. */
+static int settle_width(tandem_model *model)
+{
+    tandem_model_info *info = &model->info;
+    int64_t hidden = model->spec.hidden, width = hidden * (int64_t)info->poolings;
+    if (info->hidden != 0 && info->hidden != hidden) {
+        return tandem_error("%s: the Pooling module expects vectors of %lld numbers, the encoder gives %lld", info->directory, (long long)info->hidden,
+                            (long long)hidden);
+    }
+    for (int64_t i = 0; i < model->spec.modules; i++) {
+        tandem_module_spec *module = &model->modules[i];
+        if (module->kind == TANDEM_MODULE_NORMALIZE) {
+            module->in = module->out = width;
+        }
+        if (module->in != width) {
+            return tandem_error("%s: module %s expects vectors of %lld numbers, the one before it gives %lld", info->directory,
+                                model->module_files[i].folder, (long long)module->in, (long long)width);
+        }
+        width = module->out;
+        info->normalize = module->kind == TANDEM_MODULE_NORMALIZE;
+    }
+    info->width = (size_t)width;
+    info->dim = info->dim > 0 && info->dim < info->width ? info->dim : info->width;
     return 0;
+}
+
+/* Puts the library's Lowercase before the normalizers that tokenizer.json has, as
+ * sentence-transformers does for do_lower_case. Takes `lower`. */
+static int put_lowercase(cJSON *json, cJSON *lower)
+{
+    cJSON *normalizer = cJSON_DetachItemFromObjectCaseSensitive(json, "normalizer");
+    cJSON *sequence = cJSON_CreateObject(), *list = cJSON_CreateArray();
+    bool made = lower != NULL && sequence != NULL && list != NULL && cJSON_AddStringToObject(lower, "type", "Lowercase") != NULL &&
+                cJSON_AddStringToObject(sequence, "type", "Sequence") != NULL;
+    if (!made) {
+        cJSON_Delete(normalizer);
+        cJSON_Delete(sequence);
+        cJSON_Delete(list);
+        cJSON_Delete(lower);
+        return tandem_error("out of memory");
+    }
+    cJSON_AddItemToArray(list, lower);
+    if (cJSON_IsObject(normalizer)) {
+        cJSON_AddItemToArray(list, normalizer);
+    } else {
+        cJSON_Delete(normalizer);
+    }
+    cJSON_AddItemToObject(sequence, "normalizers", list);
+    cJSON_AddItemToObject(json, "normalizer", sequence);
+    return 0;
+}
+
+static int load_lowercasing(tandem_model *model, const char *path)
+{
+    cJSON *json = NULL;
+    TANDEM_TRY(tandem_json_read(&json, path));
+    int rc = cJSON_IsObject(json) ? put_lowercase(json, cJSON_CreateObject()) : tandem_error("%s: expected an object", path);
+    char *text = rc == 0 ? cJSON_PrintUnformatted(json) : NULL;
+    if (rc == 0) {
+        rc = text != NULL ? tandem_tokenizer_parse(&model->tokenizer, text, strlen(text), path) : tandem_error("%s: out of memory", path);
+    }
+    cJSON_free(text);
+    tandem_json_free(json);
+    return rc;
 }
 
 static int load_tokenizer(tandem_model *model)
 {
-    TANDEM_TRY(tandem_tokenizer_load(&model->tokenizer, model->root));
+    if (!model->lower_case) {
+        return tandem_tokenizer_load(&model->tokenizer, model->root);
+    }
+    char *path = tandem_path_join(model->root, "tokenizer.json");
+    int rc = path == NULL ? TANDEM_ERROR : 0;
+    if (rc == 0) { /* BERT's vocab.txt is read as uncased */
+        rc = tandem_file_exists(path) ? load_lowercasing(model, path) : tandem_tokenizer_load(&model->tokenizer, model->root);
+    }
+    free(path);
+    return rc;
+}
+
+static int check_vocab(const tandem_model *model)
+{
     size_t ids = tandem_tokenizer_vocab_size(model->tokenizer);
     if (ids > (size_t)model->spec.vocab) {
         return tandem_error("%s: the tokenizer has ids up to %zu, the model embeds %lld", model->root, ids - 1, (long long)model->spec.vocab);
@@ -31,10 +111,9 @@ static int load_tokenizer(tandem_model *model)
     return 0;
 }
 
-static int settle_length(tandem_model *model, size_t asked)
+static int settle_length(tandem_model *model, size_t asked, size_t stated)
 {
-    size_t stated, most = (size_t)(model->spec.positions - model->spec.position_offset);
-    TANDEM_TRY(tandem_model_stated_length(model, &stated));
+    size_t most = (size_t)(model->spec.positions - model->spec.position_offset);
     size_t length = asked > 0 ? asked : stated > 0 ? stated : most;
     if (asked > most) {
         tandem_log_warn("%s: max_length %zu is more than the model's %zu positions: %zu it is", model->info.directory, asked, most, most);
@@ -46,6 +125,18 @@ static int settle_length(tandem_model *model, size_t asked)
                                  model->info.directory, model->info.max_length, special);
     }
     return 0;
+}
+
+/* transformers passes token type ids where the tokenizer's model_input_names has them: those of its
+ * class, unless tokenizer_config.json says otherwise. */
+static bool reads_types(const tandem_model *model)
+{
+    const cJSON *names = tandem_json_member(model->tokenizer_config, "model_input_names"), *name;
+    bool reads = model->family->reads_types && !cJSON_IsArray(names);
+    cJSON_ArrayForEach(name, names) {
+        reads = reads || (cJSON_IsString(name) && strcmp(name->valuestring, "token_type_ids") == 0);
+    }
+    return reads && model->spec.types > 0;
 }
 
 static void fill_info(tandem_model *model)
@@ -60,6 +151,7 @@ static void fill_info(tandem_model *model)
     info->vocab = spec->vocab;
     info->positions = spec->positions;
     info->types = spec->types;
+    info->reads_types = reads_types(model);
     info->labels = spec->labels;
     info->norm_eps = spec->norm_eps;
 }
@@ -74,11 +166,17 @@ static int load(tandem_model *model, const char *directory, const tandem_model_o
     if (!tandem_dir_exists(directory)) {
         return tandem_error("%s: no such directory", directory);
     }
-    TANDEM_TRY(tandem_model_read_modules(model, model->info.directory));
+    size_t stated;
+    TANDEM_TRY(tandem_model_read_settings(model));
+    TANDEM_TRY(tandem_model_read_modules(model));
     TANDEM_TRY(tandem_model_read_config(model));
-    TANDEM_TRY(check_dim(model));
+    TANDEM_TRY(settle_width(model));
+    TANDEM_TRY(tandem_model_stated_length(model, &stated));
     TANDEM_TRY(load_tokenizer(model));
-    TANDEM_TRY(settle_length(model, options->max_length));
+    TANDEM_TRY(check_vocab(model));
+    TANDEM_TRY(settle_length(model, options->max_length, stated));
+    TANDEM_TRY(tandem_model_set_prompt(model, TANDEM_QUERY, model->info.query_prompt));
+    TANDEM_TRY(tandem_model_set_prompt(model, TANDEM_DOCUMENT, model->info.document_prompt));
     TANDEM_TRY(tandem_model_read_weights(model, options));
     fill_info(model);
     return 0;
@@ -165,6 +263,107 @@ tandem_hash tandem_model_weights_hash(const tandem_model *model)
     return tandem_hash_bytes(tandem_encoder_parameters(model->encoder), model->arena_floats * sizeof(float));
 }
 
+/* ---- prompts ---------------------------------------------------------------------------- */
+
+const char *tandem_model_find_prompt(const tandem_model *model, const char *name)
+{
+    const tandem_model_info *info = &model->info;
+    tandem_buffer known = TANDEM_BUFFER_INIT;
+    for (size_t i = 0; i < info->prompt_count; i++) {
+        if (strcmp(info->prompts[i].name, name) == 0) {
+            tandem_buffer_free(&known);
+            return info->prompts[i].text;
+        }
+        if (tandem_buffer_printf(&known, "%s%s", i > 0 ? ", " : "", info->prompts[i].name) < 0) {
+            break;
+        }
+    }
+    tandem_error("%s: no prompt is called \"%s\" (known: %s)", info->directory, name, known.length > 0 ? known.data : "none");
+    tandem_buffer_free(&known);
+    return NULL;
+}
+
+/* What sentence-transformers takes for the prompt in a text's tokens: as many as the prompt has
+ * alone, with the special ones before it. */
+static int count_prompt(const tandem_model *model, const char *prompt, size_t *out)
+{
+    tandem_token_scratch *scratch = tandem_token_scratch_new();
+    if (scratch == NULL) {
+        return TANDEM_ERROR;
+    }
+    tandem_tokens tokens;
+    tandem_assembly plan = {0};
+    int64_t *origin = NULL;
+    int rc = tandem_tokenizer_bare(model->tokenizer, scratch, prompt, strlen(prompt), 0, false, &tokens);
+    rc = rc < 0 ? rc : tandem_tokenizer_plan(model->tokenizer, tokens.count, NULL, 0, &plan);
+    uint32_t *ids = rc < 0 ? NULL : tandem_alloc(plan.total, sizeof *ids);
+    origin = ids == NULL ? NULL : tandem_alloc(plan.total, sizeof *origin);
+    rc = rc < 0 ? rc : origin == NULL ? TANDEM_ERROR : 0;
+    if (rc == 0) {
+        rc = tandem_tokenizer_assemble(model->tokenizer, (tandem_bare){tokens.ids, tokens.count}, NULL, 0, ids, NULL, origin);
+    }
+    size_t count = rc == 0 ? plan.total : 0;
+    while (count > 0 && origin[count - 1] < 0) {
+        count--; /* special tokens at the end */
+    }
+    *out = count;
+    free(ids);
+    free(origin);
+    tandem_token_scratch_free(scratch);
+    return rc;
+}
+
+int tandem_model_set_prompt(tandem_model *model, tandem_side side, const char *prompt)
+{
+    size_t tokens = 0;
+    if (!model->info.include_prompt && prompt[0] != '\0') {
+        TANDEM_TRY(count_prompt(model, prompt, &tokens));
+        if (tokens >= model->info.max_length) {
+            return tandem_error("%s: a prompt of %zu tokens, which pooling leaves out, leaves nothing of %zu", model->info.directory, tokens,
+                                model->info.max_length);
+        }
+    }
+    const char *copy = tandem_arena_strndup(model->arena, prompt, strlen(prompt));
+    if (copy == NULL) {
+        return TANDEM_ERROR;
+    }
+    *(side == TANDEM_QUERY ? &model->info.query_prompt : &model->info.document_prompt) = copy;
+    model->prompt_tokens[side] = tokens;
+    return 0;
+}
+
+/* ---- the key of embeddings ----------------------------------------------------------------- */
+
+/* What config.json says of the forward pass that neither weights nor sizes show. */
+static void hash_forward(tandem_hasher *hasher, const tandem_encoder_spec *spec)
+{
+    tandem_hasher_int(hasher, spec->activation);
+    tandem_hasher_field(hasher, &spec->norm_eps, sizeof spec->norm_eps);
+    tandem_hasher_int(hasher, spec->position_offset);
+    tandem_hasher_int(hasher, spec->position_pad_id);
+    for (int64_t i = 0; i < spec->layers; i++) {
+        tandem_hasher_int(hasher, spec->layer[i].window);
+        tandem_hasher_field(hasher, &spec->layer[i].rope_theta, sizeof spec->layer[i].rope_theta);
+    }
+}
+
+static void hash_vector(tandem_hasher *hasher, const tandem_model *model)
+{
+    const tandem_model_info *info = &model->info;
+    tandem_hasher_int(hasher, (int64_t)info->poolings);
+    for (size_t i = 0; i < info->poolings; i++) {
+        tandem_hasher_int(hasher, info->pooling[i]);
+    }
+    tandem_hasher_int(hasher, info->include_prompt);
+    tandem_hasher_int(hasher, model->spec.modules);
+    for (int64_t i = 0; i < model->spec.modules; i++) {
+        tandem_hasher_int(hasher, model->modules[i].kind);
+        tandem_hasher_int(hasher, model->modules[i].activation);
+        tandem_hasher_int(hasher, model->modules[i].out);
+    }
+    tandem_hasher_int(hasher, (int64_t)info->dim);
+}
+
 /* The first field names what is hashed, so that the key changes when the way from text to
  * vector does. */
 tandem_hash tandem_model_key(const tandem_model *model, tandem_side side)
@@ -174,22 +373,19 @@ tandem_hash tandem_model_key(const tandem_model *model, tandem_side side)
     if (hasher == NULL) {
         return (tandem_hash){0, 0};
     }
-    tandem_hasher_string(hasher, "tandem embedding 1");
+    tandem_hasher_string(hasher, "tandem embedding 2");
     tandem_hasher_string(hasher, info->family);
     tandem_hasher_int(hasher, info->kind);
     tandem_hasher_hash(hasher, tandem_model_weights_hash(model));
     tandem_hasher_hash(hasher, tandem_tokenizer_hash(model->tokenizer));
     tandem_hasher_string(hasher, side == TANDEM_QUERY ? info->query_prompt : info->document_prompt);
-    tandem_hasher_int(hasher, info->pooling);
-    tandem_hasher_int(hasher, info->normalize);
     tandem_hasher_int(hasher, (int64_t)info->max_length);
-    /* What the weights do not show. */
     tandem_hasher_int(hasher, info->hidden);
     tandem_hasher_int(hasher, info->layers);
     tandem_hasher_int(hasher, info->heads);
     tandem_hasher_int(hasher, info->intermediate);
-    tandem_hasher_int(hasher, model->spec.activation);
-    tandem_hasher_field(hasher, &info->norm_eps, sizeof info->norm_eps);
+    hash_forward(hasher, &model->spec);
+    hash_vector(hasher, model);
     return tandem_hasher_done(hasher);
 }
 
@@ -197,15 +393,19 @@ tandem_hash tandem_model_key(const tandem_model *model, tandem_side side)
 
 int tandem_model_embed(tandem_tensor **out, tandem_model *model, const tandem_batch *batch, tandem_dropout dropout)
 {
-    tandem_tensor *hidden;
+    return tandem_model_embed_sides(out, model, batch, NULL, dropout);
+}
+
+int tandem_model_embed_sides(tandem_tensor **out, tandem_model *model, const tandem_batch *batch, const tandem_side *sides, tandem_dropout dropout)
+{
+    tandem_tensor *hidden, *pooled;
     TANDEM_TRY(tandem_encoder_forward(&hidden, model->encoder, batch, dropout));
-    tandem_tensor *pooled;
-    TANDEM_TRY(tandem_encoder_pool(&pooled, hidden, batch, model->info.pooling));
-    if (!model->info.normalize) {
+    TANDEM_TRY(tandem_model_pool(&pooled, model, hidden, batch, sides));
+    if (model->spec.modules == 0) {
         *out = pooled;
         return 0;
     }
-    return tandem_op_normalize(out, pooled);
+    return tandem_encoder_modules(out, model->encoder, pooled);
 }
 
 int tandem_model_logits(tandem_tensor **out, tandem_model *model, const tandem_batch *batch, tandem_dropout dropout)
@@ -231,7 +431,7 @@ int tandem_model_append(const tandem_model *model, tandem_batch_builder *builder
     uint8_t *bytes = (uint8_t *)types;
     TANDEM_TRY(tandem_tokenizer_assemble(model->tokenizer, first, second, limit, (uint32_t *)ids, bytes, NULL));
     for (size_t i = plan.total; i-- > 0;) {
-        types[i] = bytes[i];
+        types[i] = model->info.reads_types ? bytes[i] : 0;
     }
     return 0;
 }

@@ -1,6 +1,6 @@
-/* modules.c - what sentence-transformers writes beside a checkpoint: the list of
- * modules, pooling, prompts, the length limit. Both the layout of versions before 5.4
- * and the one since are read. */
+/* modules.c - the modules of a sentence-transformers directory: Transformer, Pooling, and any of
+ * Dense, LayerNorm and Normalize after it. Both the layout of versions before 5.4 and
+ * the one since are read. */
 #include <cjson/cJSON.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,18 +9,9 @@
 #include "tandem/file.h"
 #include "tandem/json.h"
 
-/* Reads `folder`/`name` if it is there: *out is NULL when it is not. */
-static int read_optional(cJSON **out, char **path, const char *folder, const char *name)
-{
-    *out = NULL;
-    *path = tandem_path_join(folder, name);
-    if (*path == NULL) {
-        return TANDEM_ERROR;
-    }
-    return tandem_file_exists(*path) ? tandem_json_read(out, *path) : 0;
-}
+#define MAX_WIDTH (INT64_C(1) << 20)
 
-/* ---- 1_Pooling/config.json -------------------------------------------------------- */
+/* ---- Pooling ------------------------------------------------------------------------ */
 const tandem_pooling_name tandem_pooling_names[TANDEM_POOLING_MODES] = {
     [TANDEM_POOL_CLS] = {"pooling_mode_cls_token", "cls"},
     [TANDEM_POOL_MAX] = {"pooling_mode_max_tokens", "max"},
@@ -30,258 +21,285 @@ const tandem_pooling_name tandem_pooling_names[TANDEM_POOLING_MODES] = {
     [TANDEM_POOL_LAST] = {"pooling_mode_lasttoken", "lasttoken"},
 };
 
-static int read_pooling_name(const cJSON *mode, const char *path, tandem_pooling *out)
+/* One of `pooling_mode`. */
+static int add_pooling_mode(tandem_model_info *info, const cJSON *mode, const char *path)
 {
-    if (cJSON_IsArray(mode)) {
-        if (mode->child == NULL || mode->child->next != NULL) {
-            return tandem_error("%s: pooling_mode joins several modes, which is not supported: name one", path);
-        }
-        mode = mode->child;
-    }
-    if (!cJSON_IsString(mode)) {
-        return tandem_error("%s: pooling_mode must be a string", path);
-    }
+    const char *name = cJSON_IsString(mode) ? mode->valuestring : "";
     for (size_t i = 0; i < TANDEM_POOLING_MODES; i++) {
-        if (strcmp(mode->valuestring, tandem_pooling_names[i].name) == 0) {
-            *out = (tandem_pooling)i;
-            return 0;
+        if (strcmp(name, tandem_pooling_names[i].name) != 0) {
+            continue;
         }
+        for (size_t k = 0; k < info->poolings; k++) {
+            if (info->pooling[k] == (tandem_pooling)i) {
+                return tandem_error("%s: pooling_mode names \"%s\" twice", path, name);
+            }
+        }
+        info->pooling[info->poolings++] = (tandem_pooling)i;
+        return 0;
     }
-    return tandem_error("%s: pooling_mode \"%s\" is not supported", path, mode->valuestring);
+    return tandem_error("%s: pooling_mode \"%s\" is not supported (known: cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken)", path, name);
 }
 
-static int read_pooling_flags(const cJSON *config, const char *path, tandem_pooling *out)
+/* Since 5.4: a name, or an array of names whose vectors are joined in its order. */
+static int read_pooling_modes(tandem_model_info *info, const cJSON *modes, const char *path)
 {
-    const char *first = NULL;
+    if (!cJSON_IsArray(modes)) {
+        return add_pooling_mode(info, modes, path);
+    }
+    for (const cJSON *mode = modes->child; mode != NULL; mode = mode->next) {
+        TANDEM_TRY(add_pooling_mode(info, mode, path));
+    }
+    return info->poolings > 0 ? 0 : tandem_error("%s: pooling_mode is empty", path);
+}
+
+/* Before 5.4: a bool a mode, joined in the order of tandem_pooling; mean when none is true. */
+static int read_pooling_flags(tandem_model_info *info, const cJSON *config, const char *path)
+{
     for (size_t i = 0; i < TANDEM_POOLING_MODES; i++) {
         bool on = false;
         TANDEM_TRY(tandem_json_get_bool_or(config, tandem_pooling_names[i].flag, path, &on));
-        if (on && first != NULL) {
-            return tandem_error("%s: %s and %s are both true: joined poolings are not supported", path, first, tandem_pooling_names[i].flag);
-        }
         if (on) {
-            first = tandem_pooling_names[i].flag;
-            *out = (tandem_pooling)i;
+            info->pooling[info->poolings++] = (tandem_pooling)i;
         }
     }
-    if (first == NULL) {
-        *out = TANDEM_POOL_MEAN; /* as sentence-transformers reads it */
+    if (info->poolings == 0) {
+        info->pooling[info->poolings++] = TANDEM_POOL_MEAN;
     }
     return 0;
 }
 
-static int parse_pooling(tandem_model *model, const cJSON *config, const char *path, bool *include_prompt)
+static int parse_pooling(tandem_model *model, const cJSON *config, const char *path)
 {
-    const cJSON *mode = tandem_json_member(config, "pooling_mode");
-    if (mode != NULL) {
-        TANDEM_TRY(read_pooling_name(mode, path, &model->info.pooling));
-    } else {
-        TANDEM_TRY(read_pooling_flags(config, path, &model->info.pooling));
-    }
+    tandem_model_info *info = &model->info;
+    const cJSON *modes = tandem_json_member(config, "pooling_mode");
     int64_t dim = 0;
-    TANDEM_TRY(tandem_json_get_int_or(config, "word_embedding_dimension", path, 1, INT32_MAX, &dim));
-    TANDEM_TRY(tandem_json_get_int_or(config, "embedding_dimension", path, 1, INT32_MAX, &dim));
-    model->info.dim = (size_t)dim; /* tandem_model_load compares it with hidden_size */
-    return tandem_json_get_bool_or(config, "include_prompt", path, include_prompt);
+    info->poolings = 0;
+    TANDEM_TRY(modes != NULL ? read_pooling_modes(info, modes, path) : read_pooling_flags(info, config, path));
+    TANDEM_TRY(tandem_json_get_int_or(config, "word_embedding_dimension", path, 1, MAX_WIDTH, &dim));
+    TANDEM_TRY(tandem_json_get_int_or(config, "embedding_dimension", path, 1, MAX_WIDTH, &dim));
+    info->hidden = dim; /* tandem_model_load compares it with config.json's */
+    return tandem_json_get_bool_or(config, "include_prompt", path, &info->include_prompt);
 }
 
-static int read_pooling(tandem_model *model, const char *folder, bool *include_prompt)
+/* ---- Dense, LayerNorm, Normalize ------------------------------------------------------------ */
+
+/* Classes of torch.nn by their last name: torch.nn.modules.activation.Tanh, torch.nn.Tanh. */
+static const struct {
+    const char *class_name;
+    tandem_activation activation;
+} activations[] = {
+    {"Tanh", TANDEM_ACTIVATION_TANH}, {"Identity", TANDEM_ACTIVATION_IDENTITY}, {"ReLU", TANDEM_ACTIVATION_RELU},
+    {"GELU", TANDEM_ACTIVATION_GELU}, {"SiLU", TANDEM_ACTIVATION_SILU},
+};
+
+static int find_activation(const char *class_name, const char *path, tandem_activation *out)
 {
-    char *path = NULL;
-    cJSON *config = NULL;
-    int rc = read_optional(&config, &path, folder, "config.json");
-    if (rc == 0 && config == NULL) {
-        rc = tandem_error("%s: no such file, but modules.json names its folder", path);
+    const char *dot = strrchr(class_name, '.');
+    bool torch = strncmp(class_name, "torch.nn.", 9) == 0;
+    for (size_t i = 0; torch && i < sizeof activations / sizeof *activations; i++) {
+        if (strcmp(dot + 1, activations[i].class_name) == 0) {
+            *out = activations[i].activation;
+            return 0;
+        }
     }
-    if (rc == 0) {
-        rc = parse_pooling(model, config, path, include_prompt);
-    }
-    tandem_json_free(config);
-    free(path);
-    return rc;
+    return tandem_error("%s: activation_function \"%s\" is not supported (known: Tanh, Identity, ReLU, GELU and SiLU of torch.nn)", path, class_name);
 }
 
-/* ---- modules.json -------------------------------------------------------------------- */
-static const char *const module_order[] = {"Transformer", "Pooling", "Normalize"};
-#define MODULES (sizeof module_order / sizeof *module_order)
+/* Modules may be told to read and write something else than the sentence's vector. */
+static int check_names(const cJSON *config, const char *path)
+{
+    static const char *const keys[] = {"module_input_name", "module_output_name"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *name = "sentence_embedding";
+        TANDEM_TRY(tandem_json_get_string_or(config, keys[i], path, &name));
+        if (strcmp(name, "sentence_embedding") != 0) {
+            return tandem_error("%s: %s \"%s\" is not supported (known: sentence_embedding)", path, keys[i], name);
+        }
+    }
+    return 0;
+}
+
+static int parse_dense(tandem_model *model, const cJSON *config, const char *path, tandem_module_spec *module, tandem_module_file *file)
+{
+    bool bias = true, residual = false;
+    const char *activation = "torch.nn.modules.activation.Tanh";
+    TANDEM_TRY(tandem_json_get_int(config, "in_features", path, 1, MAX_WIDTH, &module->in));
+    TANDEM_TRY(tandem_json_get_int(config, "out_features", path, 1, MAX_WIDTH, &module->out));
+    TANDEM_TRY(tandem_json_get_bool_or(config, "bias", path, &bias));
+    TANDEM_TRY(tandem_json_get_bool_or(config, "use_residual", path, &residual));
+    TANDEM_TRY(tandem_json_get_string_or(config, "activation_function", path, &activation));
+    TANDEM_TRY(find_activation(activation, path, &module->activation));
+    if (residual) {
+        return tandem_error("%s: use_residual is not supported", path);
+    }
+    module->bias = bias ? 0 : -1; /* layout.c gives it its place */
+    file->activation = tandem_arena_strndup(model->arena, activation, strlen(activation));
+    return file->activation == NULL ? TANDEM_ERROR : check_names(config, path);
+}
+
+static int parse_layer_norm(const cJSON *config, const char *path, tandem_module_spec *module)
+{
+    TANDEM_TRY(tandem_json_get_int(config, "dimension", path, 1, MAX_WIDTH, &module->in));
+    module->out = module->in;
+    module->eps = 1e-5; /* torch.nn.LayerNorm's own */
+    return 0;
+}
+
+/* ---- modules.json ---------------------------------------------------------------------------- */
+
+/* What is known of one entry while the list is walked. */
+typedef struct {
+    const char *class_name; /* the last part of its type, if that is of sentence_transformers */
+    const char *folder;     /* as modules.json has it */
+    const char *path;       /* of its config.json */
+    const cJSON *config;    /* NULL: no such file */
+} module_entry;
+
+static int add_module(tandem_model *model, const module_entry *entry)
+{
+    tandem_module_spec *module = &model->modules[model->spec.modules];
+    tandem_module_file *file = &model->module_files[model->spec.modules];
+    tandem_buffer prefix = TANDEM_BUFFER_INIT;
+    int rc = tandem_buffer_printf(&prefix, "%s.", entry->folder);
+    *module = (tandem_module_spec){.weight = -1, .bias = -1, .activation = TANDEM_ACTIVATION_IDENTITY};
+    *file = (tandem_module_file){.folder = entry->folder};
+    file->prefix = rc < 0 ? NULL : tandem_arena_strndup(model->arena, prefix.data, prefix.length);
+    tandem_buffer_free(&prefix);
+    if (file->prefix == NULL) {
+        return TANDEM_ERROR;
+    }
+    model->spec.modules++;
+    if (strcmp(entry->class_name, "Normalize") == 0) {
+        module->kind = TANDEM_MODULE_NORMALIZE;
+        return entry->config != NULL ? check_names(entry->config, entry->path) : 0;
+    }
+    bool dense = strcmp(entry->class_name, "Dense") == 0;
+    module->kind = dense ? TANDEM_MODULE_DENSE : TANDEM_MODULE_LAYER_NORM;
+    if (entry->config == NULL) {
+        return tandem_error("%s: no such file, but modules.json names its folder", entry->path);
+    }
+    return dense ? parse_dense(model, entry->config, entry->path, module, file) : parse_layer_norm(entry->config, entry->path, module);
+}
+
+static int add_entry(tandem_model *model, size_t index, const module_entry *entry, const char *source)
+{
+    const char *name = entry->class_name;
+    bool follows = strcmp(name, "Dense") == 0 || strcmp(name, "LayerNorm") == 0 || strcmp(name, "Normalize") == 0;
+    if (index == 1 && strcmp(name, "Pooling") == 0) {
+        model->pooling_folder = entry->folder;
+        return entry->config != NULL ? parse_pooling(model, entry->config, entry->path)
+                                     : tandem_error("%s: no such file, but modules.json names its folder", entry->path);
+    }
+    if (index < 2 || !follows) {
+        return tandem_error("%s: module %zu, \"%s\", is not supported there (known: Transformer, Pooling, then any of Dense, LayerNorm, Normalize)",
+                            source, index, name);
+    }
+    return add_module(model, entry);
+}
 
 /* Gives the class of a module and its folder, in the model's arena. */
-static int read_module(tandem_model *model, const cJSON *module, const char *directory, const char *source, const char **name, const char **folder)
+static int read_entry(tandem_model *model, const cJSON *module, const char *source, module_entry *out)
 {
     const char *type, *path;
     TANDEM_TRY(tandem_json_get_string(module, "type", source, &type));
     TANDEM_TRY(tandem_json_get_string(module, "path", source, &path));
     const char *dot = strrchr(type, '.');
-    *name = dot != NULL && strncmp(type, "sentence_transformers.", 22) == 0 ? dot + 1 : type;
+    const char *name = dot != NULL && strncmp(type, "sentence_transformers.", 22) == 0 ? dot + 1 : type;
+    size_t length = strlen(path);
+    while (length > 0 && path[length - 1] == '/') {
+        length--;
+    }
     if (path[0] == '/' || strstr(path, "..") != NULL) {
         return tandem_error("%s: path \"%s\" leaves the directory", source, path);
     }
-    char *joined = path[0] == '\0' ? tandem_strdup(directory) : tandem_path_join(directory, path);
-    if (joined == NULL) {
-        return TANDEM_ERROR;
-    }
-    *folder = tandem_arena_strndup(model->arena, joined, strlen(joined));
-    free(joined);
-    return *folder == NULL ? TANDEM_ERROR : 0;
+    out->class_name = tandem_arena_strndup(model->arena, name, strlen(name));
+    out->folder = tandem_arena_strndup(model->arena, path, length);
+    return out->class_name == NULL || out->folder == NULL ? TANDEM_ERROR : 0;
 }
 
-/* A bi-encoder is a Transformer, a Pooling and perhaps a Normalize module. A
- * cross-encoder is a Transformer; whatever follows belongs to the bi-encoder that it is
- * made from. */
-static int walk_modules(tandem_model *model, const cJSON *modules, const char *directory, const char *source, bool *include_prompt)
+/* The folder of the first module holds config.json, the weights and the tokenizer. */
+static int set_root(tandem_model *model, const module_entry *entry, const char *source)
+{
+    if (strcmp(entry->class_name, "Transformer") != 0) {
+        return tandem_error("%s: module 0, \"%s\", is not supported (known: Transformer)", source, entry->class_name);
+    }
+    if (entry->folder[0] == '\0') {
+        return 0;
+    }
+    char *joined = tandem_path_join(model->info.directory, entry->folder);
+    model->root = joined == NULL ? NULL : tandem_arena_strndup(model->arena, joined, strlen(joined));
+    free(joined);
+    return model->root == NULL ? TANDEM_ERROR : 0;
+}
+
+static int read_module(tandem_model *model, size_t index, module_entry *entry, const char *source)
+{
+    if (entry->folder[0] == '\0') {
+        return tandem_error("%s: module %zu, \"%s\", needs a folder of its own", source, index, entry->class_name);
+    }
+    cJSON *config = NULL;
+    char *path = NULL, *folder = tandem_path_join(model->info.directory, entry->folder);
+    int rc = folder == NULL ? TANDEM_ERROR : tandem_model_read_optional(&config, &path, folder, "config.json");
+    entry->path = path;
+    entry->config = config;
+    rc = rc < 0 ? rc : add_entry(model, index, entry, source);
+    tandem_json_free(config);
+    free(path);
+    free(folder);
+    return rc;
+}
+
+/* A cross-encoder is a Transformer; whatever follows belongs to the bi-encoder that it is made
+ * from, unless the directory calls itself a cross-encoder's. */
+static int check_cross(const tandem_model *model, const cJSON *modules, const char *source)
+{
+    if (tandem_model_is_cross_directory(model) && modules->child->next != NULL) {
+        return tandem_error("%s: a cross-encoder of several modules is not supported (known: one Transformer)", source);
+    }
+    return 0;
+}
+
+static int walk_modules(tandem_model *model, const cJSON *modules, const char *source)
 {
     if (!cJSON_IsArray(modules) || modules->child == NULL) {
         return tandem_error("%s: expected an array of modules", source);
     }
-    size_t index = 0;
+    size_t count = (size_t)cJSON_GetArraySize(modules), index = 0;
+    model->modules = tandem_arena_alloc(model->arena, count, sizeof *model->modules);
+    model->module_files = tandem_arena_alloc(model->arena, count, sizeof *model->module_files);
+    if (model->modules == NULL || model->module_files == NULL) {
+        return TANDEM_ERROR;
+    }
+    model->spec.module = model->modules;
     for (const cJSON *module = modules->child; module != NULL; module = module->next, index++) {
-        const char *name = NULL, *folder = NULL;
-        TANDEM_TRY(read_module(model, module, directory, source, &name, &folder));
-        if (index >= MODULES || strcmp(name, module_order[index]) != 0) {
-            return tandem_error("%s: module %zu, \"%s\", is not supported (known: Transformer, Pooling, Normalize, in this order)", source, index, name);
+        module_entry entry = {0};
+        TANDEM_TRY(read_entry(model, module, source, &entry));
+        if (index > 0) {
+            TANDEM_TRY(read_module(model, index, &entry, source));
+            continue;
         }
-        if (index == 0) {
-            model->root = folder;
-            if (model->info.kind == TANDEM_CROSS_ENCODER) {
-                return 0;
-            }
-        } else if (index == 1) {
-            TANDEM_TRY(read_pooling(model, folder, include_prompt));
-        } else {
-            model->info.normalize = true;
+        TANDEM_TRY(set_root(model, &entry, source));
+        if (model->info.kind == TANDEM_CROSS_ENCODER) {
+            return check_cross(model, modules, source);
         }
     }
     return index >= 2 ? 0 : tandem_error("%s: no Pooling module: not a bi-encoder's directory", source);
 }
 
-/* ---- config_sentence_transformers.json -------------------------------------------------- */
-/* The first prompt of `names` that is a string. */
-static const char *find_prompt(const cJSON *prompts, const char *const *names)
+int tandem_model_read_modules(tandem_model *model)
 {
-    for (; *names != NULL; names++) {
-        const cJSON *prompt = tandem_json_member(prompts, *names);
-        if (cJSON_IsString(prompt)) {
-            return prompt->valuestring;
-        }
-    }
-    return "";
-}
-
-static int parse_settings(tandem_model *model, const cJSON *settings, const char *path)
-{
-    static const char *const query_names[] = {"query", NULL};
-    static const char *const document_names[] = {"document", "passage", "corpus", NULL};
-    if (settings == NULL || model->info.kind == TANDEM_CROSS_ENCODER) {
-        return 0;
-    }
-    const cJSON *prompts = tandem_json_member(settings, "prompts");
-    model->info.query_prompt = find_prompt(prompts, query_names);
-    model->info.document_prompt = find_prompt(prompts, document_names);
-    const char *similarity = "cosine";
-    TANDEM_TRY(tandem_json_get_string_or(settings, "similarity_fn_name", path, &similarity));
-    model->info.cosine = strcmp(similarity, "cosine") == 0;
-    if (!model->info.cosine && strcmp(similarity, "dot") != 0) {
-        return tandem_error("%s: similarity_fn_name \"%s\" is not supported (known: cosine, dot)", path, similarity);
-    }
-    if (cJSON_IsNumber(tandem_json_member(settings, "truncate_dim"))) {
-        return tandem_error("%s: truncate_dim is not supported", path);
-    }
-    return 0;
-}
-
-static int read_settings(tandem_model *model, const char *directory)
-{
-    char *path = NULL;
-    int rc = read_optional(&model->sentence_transformers, &path, directory, "config_sentence_transformers.json");
-    if (rc == 0) {
-        rc = parse_settings(model, model->sentence_transformers, path);
-    }
-    free(path);
-    return rc;
-}
-
-int tandem_model_read_modules(tandem_model *model, const char *directory)
-{
-    bool include_prompt = true;
-    model->info.pooling = TANDEM_POOL_MEAN;
-    model->info.query_prompt = model->info.document_prompt = "";
-    model->info.cosine = true;
     model->root = model->info.directory;
+    model->info.pooling[0] = TANDEM_POOL_MEAN; /* of a directory without modules.json, as sentence-transformers reads it */
+    model->info.poolings = 1;
+    model->info.include_prompt = true;
+    model->pooling_folder = "1_Pooling";
     char *path = NULL;
     cJSON *modules = NULL;
-    int rc = read_optional(&modules, &path, directory, "modules.json");
+    int rc = tandem_model_read_optional(&modules, &path, model->info.directory, "modules.json");
     if (rc == 0 && modules != NULL) {
-        rc = walk_modules(model, modules, directory, path, &include_prompt);
-    }
-    if (rc == 0) {
-        rc = read_settings(model, directory);
-    }
-    if (rc == 0 && !include_prompt && (model->info.query_prompt[0] != '\0' || model->info.document_prompt[0] != '\0')) {
-        rc = tandem_error("%s: a Pooling module with include_prompt false beside prompts is not supported", directory);
+        rc = walk_modules(model, modules, path);
     }
     tandem_json_free(modules);
-    free(path);
-    return rc;
-}
-
-/* ---- the length limit ----------------------------------------------------------------------- */
-static int parse_transformer(const tandem_model *model, const cJSON *config, const char *path, double *length)
-{
-    bool lower = false, tokenizer_lowers = false;
-    const char *task = "feature-extraction";
-    TANDEM_TRY(tandem_json_get_double_or(config, "max_seq_length", path, length));
-    TANDEM_TRY(tandem_json_get_string_or(config, "transformer_task", path, &task));
-    TANDEM_TRY(tandem_json_get_bool_or(config, "do_lower_case", path, &lower));
-    if (model->tokenizer_config != NULL) {
-        TANDEM_TRY(tandem_json_get_bool_or(model->tokenizer_config, "do_lower_case", "tokenizer_config.json", &tokenizer_lowers));
-    }
-    if (strcmp(task, "feature-extraction") != 0) {
-        return tandem_error("%s: transformer_task \"%s\" is not that of a bi-encoder", path, task);
-    }
-    if (lower && !tokenizer_lowers) {
-        return tandem_error("%s: do_lower_case before a tokenizer that keeps case is not supported", path);
-    }
-    return 0;
-}
-
-/* The file's name goes by the family in old directories. */
-static int read_transformer(const tandem_model *model, double *length)
-{
-    static const char *const names[] = {"sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json",
-                                        "sentence_camembert_config.json", "sentence_albert_config.json", "sentence_xlm-roberta_config.json",
-                                        "sentence_xlnet_config.json"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char *path = NULL;
-        cJSON *config = NULL;
-        int rc = read_optional(&config, &path, model->root, names[i]);
-        bool found = config != NULL;
-        if (rc == 0 && found) {
-            rc = parse_transformer(model, config, path, length);
-        }
-        tandem_json_free(config);
-        free(path);
-        if (rc < 0 || found) {
-            return rc;
-        }
-    }
-    return 0;
-}
-
-int tandem_model_stated_length(tandem_model *model, size_t *length)
-{
-    char *path = NULL;
-    double stated = 0; /* a double: transformers writes 1e30 for "no limit" */
-    int rc = read_optional(&model->tokenizer_config, &path, model->root, "tokenizer_config.json");
-    if (rc == 0 && model->info.kind == TANDEM_BI_ENCODER) {
-        rc = read_transformer(model, &stated);
-    }
-    if (rc == 0 && stated == 0 && model->tokenizer_config != NULL) {
-        rc = tandem_json_get_double_or(model->tokenizer_config, "model_max_length", path, &stated);
-    }
-    if (rc == 0 && !(stated >= 0)) {
-        rc = tandem_error("%s: a length limit of %g tokens", path, stated);
-    }
-    *length = stated < (double)model->spec.positions ? (size_t)stated : (size_t)model->spec.positions;
     free(path);
     return rc;
 }

@@ -162,6 +162,15 @@ onnx_value onnx_float(onnx_graph *graph, float value)
     return name;
 }
 
+onnx_value onnx_int(onnx_graph *graph, int64_t value)
+{
+    onnx_value name = fresh(graph, "constant");
+    if (graph->rc == TANDEM_OK) {
+        graph->rc = constant(graph, name.text, ONNX_INT64, NULL, 0, &value, sizeof value);
+    }
+    return name;
+}
+
 onnx_value onnx_ints(onnx_graph *graph, const int64_t *values, size_t count)
 {
     onnx_value name = fresh(graph, "constant");
@@ -186,6 +195,15 @@ onnx_value onnx_weight_add(onnx_graph *graph, const char *name, const float *dat
         }
     }
     return onnx_named(name);
+}
+
+void onnx_graph_option(onnx_graph *graph, const char *name, int64_t otherwise)
+{
+    const onnx_dim dim = {NULL, 1};
+    onnx_graph_input(graph, name, ONNX_INT64, &dim, 1);
+    if (graph->rc == TANDEM_OK) {
+        graph->rc = constant(graph, name, ONNX_INT64, &dim.value, 1, &otherwise, sizeof otherwise);
+    }
 }
 
 /* AttributeProto{name=1, f=2, i=3, ints=8, type=20} */

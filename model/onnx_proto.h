@@ -48,6 +48,8 @@ typedef struct {
 } onnx_dim;
 void onnx_graph_input(onnx_graph *graph, const char *name, int type, const onnx_dim *dims, size_t count);
 void onnx_graph_output(onnx_graph *graph, const char *name, int type, const onnx_dim *dims, size_t count);
+/* An int64 input of shape [1] that may be left out: it is then `otherwise`. */
+void onnx_graph_option(onnx_graph *graph, const char *name, int64_t otherwise);
 
 /* The name of a value of the graph: short, so that it is copied by value. */
 typedef struct {
@@ -57,6 +59,7 @@ typedef struct {
 onnx_value onnx_named(const char *name);
 /* Constants, as initializers. */
 onnx_value onnx_float(onnx_graph *graph, float value);                                     /* a scalar */
+onnx_value onnx_int(onnx_graph *graph, int64_t value);                                     /* a scalar */
 onnx_value onnx_ints(onnx_graph *graph, const int64_t *values, size_t count);              /* [count] */
 onnx_value onnx_weight_add(onnx_graph *graph, const char *name, const float *data, size_t rows, size_t columns, bool matrix, bool transpose);
 

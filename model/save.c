@@ -83,6 +83,17 @@ static int set_head(const tandem_model *model, cJSON *config)
     return set_item(config, "sentence_transformers", settings);
 }
 
+/* Numbers that config.c kept the text of are written as they were. */
+static void write_floats_as_read(cJSON *item)
+{
+    for (; item != NULL; item = item->next) {
+        if (cJSON_IsNumber(item) && item->valuestring != NULL) {
+            item->type = cJSON_Raw;
+        }
+        write_floats_as_read(item->child);
+    }
+}
+
 /* The source's config.json with what became different. */
 static int change_config(const tandem_model *model, cJSON *config)
 {
@@ -102,6 +113,7 @@ static int write_config(const tandem_model *model, const char *directory)
 {
     cJSON *config = cJSON_Duplicate(model->config, true);
     int rc = config == NULL ? tandem_error("out of memory") : change_config(model, config);
+    write_floats_as_read(config);
     if (rc < 0) {
         cJSON_Delete(config);
         return rc;
@@ -141,7 +153,8 @@ static int write_tokenizer_config(const tandem_model *model, const char *directo
 
 static int write_tokenizer(const tandem_model *model, const char *directory)
 {
-    static const char *const names[] = {"tokenizer.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt"};
+    static const char *const names[] = {"tokenizer.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt",
+                                        "sentencepiece.bpe.model", "spiece.model", "tokenizer.model"};
     if (!tandem_file_exists(tandem_tokenizer_path(model->tokenizer))) {
         return tandem_error("%s: no longer there: saving copies the tokenizer from the directory that the model was loaded from",
                             tandem_tokenizer_path(model->tokenizer));
@@ -162,43 +175,126 @@ static int write_text(const tandem_buffer *text, const char *directory, const ch
     return rc;
 }
 
-static int write_modules(const tandem_model *model, const char *directory)
+static const char *const module_classes[] = {
+    [TANDEM_MODULE_DENSE] = "Dense", [TANDEM_MODULE_LAYER_NORM] = "LayerNorm", [TANDEM_MODULE_NORMALIZE] = "Normalize"};
+
+/* Every version knows the classes under sentence_transformers.models. */
+static int list_module(tandem_buffer *text, size_t index, const char *class, const char *folder)
 {
-    static const struct {
-        const char *class, *path;
-    } modules[] = {{"Transformer", ""}, {"Pooling", "1_Pooling"}, {"Normalize", "2_Normalize"}};
-    size_t count = model->info.normalize ? 3 : 2;
-    tandem_buffer text = TANDEM_BUFFER_INIT;
-    int rc = tandem_buffer_puts(&text, "[\n");
-    for (size_t i = 0; i < count && rc == 0; i++) {
-        rc = tandem_buffer_printf(&text,
-                                  "  {\n    \"idx\": %zu,\n    \"name\": \"%zu\",\n    \"path\": \"%s\",\n"
-                                  "    \"type\": \"sentence_transformers.models.%s\"\n  }%s\n",
-                                  i, i, modules[i].path, modules[i].class, i + 1 < count ? "," : "");
+    TANDEM_TRY(tandem_buffer_printf(text, "%s\n  {\n    \"idx\": %zu,\n    \"name\": \"%zu\",\n    \"path\": ", index > 0 ? "," : "[", index, index));
+    TANDEM_TRY(tandem_buffer_json_string(text, folder, strlen(folder)));
+    return tandem_buffer_printf(text, ",\n    \"type\": \"sentence_transformers.models.%s\"\n  }", class);
+}
+
+static int list_modules(const tandem_model *model, tandem_buffer *text)
+{
+    TANDEM_TRY(list_module(text, 0, "Transformer", ""));
+    TANDEM_TRY(list_module(text, 1, "Pooling", model->pooling_folder));
+    for (int64_t i = 0; i < model->spec.modules; i++) {
+        TANDEM_TRY(list_module(text, (size_t)i + 2, module_classes[model->modules[i].kind], model->module_files[i].folder));
     }
-    rc = rc < 0 ? rc : tandem_buffer_puts(&text, "]\n");
+    return tandem_buffer_puts(text, "\n]\n");
+}
+
+static int write_module_list(const tandem_model *model, const char *directory)
+{
+    tandem_buffer text = TANDEM_BUFFER_INIT;
+    int rc = list_modules(model, &text);
     rc = rc < 0 ? rc : write_text(&text, directory, "modules.json");
     tandem_buffer_free(&text);
+    return rc;
+}
+
+/* The bools of the older layout join poolings in the order of tandem_pooling. */
+static bool flags_say_it(const tandem_model_info *info)
+{
+    for (size_t i = 1; i < info->poolings; i++) {
+        if (info->pooling[i] < info->pooling[i - 1]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool pools(const tandem_model_info *info, size_t mode)
+{
+    for (size_t i = 0; i < info->poolings; i++) {
+        if ((size_t)info->pooling[i] == mode) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int pooling_text(const tandem_model_info *info, tandem_buffer *text)
+{
+    if (flags_say_it(info)) {
+        TANDEM_TRY(tandem_buffer_printf(text, "{\n  \"word_embedding_dimension\": %lld,\n", (long long)info->hidden));
+        for (size_t i = 0; i < TANDEM_POOLING_MODES; i++) {
+            TANDEM_TRY(tandem_buffer_printf(text, "  \"%s\": %s,\n", tandem_pooling_names[i].flag, pools(info, i) ? "true" : "false"));
+        }
+    } else {
+        TANDEM_TRY(tandem_buffer_printf(text, "{\n  \"embedding_dimension\": %lld,\n  \"pooling_mode\": [", (long long)info->hidden));
+        for (size_t i = 0; i < info->poolings; i++) {
+            TANDEM_TRY(tandem_buffer_printf(text, "%s\"%s\"", i > 0 ? ", " : "", tandem_pooling_names[info->pooling[i]].name));
+        }
+        TANDEM_TRY(tandem_buffer_puts(text, "],\n"));
+    }
+    return tandem_buffer_printf(text, "  \"include_prompt\": %s\n}\n", info->include_prompt ? "true" : "false");
+}
+
+static int module_text(const tandem_model *model, int64_t index, tandem_buffer *text)
+{
+    const tandem_module_spec *module = &model->modules[index];
+    if (module->kind == TANDEM_MODULE_NORMALIZE) {
+        return tandem_buffer_puts(text, "{}\n");
+    }
+    if (module->kind == TANDEM_MODULE_LAYER_NORM) {
+        return tandem_buffer_printf(text, "{\n  \"dimension\": %lld\n}\n", (long long)module->in);
+    }
+    return tandem_buffer_printf(text, "{\n  \"in_features\": %lld,\n  \"out_features\": %lld,\n  \"bias\": %s,\n  \"activation_function\": \"%s\"\n}\n",
+                                (long long)module->in, (long long)module->out, module->bias >= 0 ? "true" : "false", model->module_files[index].activation);
+}
+
+/* Writes config.json of a module into `folder`, which is made. */
+static int write_module_config(const char *directory, const char *folder, const tandem_buffer *text)
+{
+    char *path = tandem_path_join(directory, folder);
+    int rc = path == NULL ? TANDEM_ERROR : tandem_dir_make(path);
+    rc = rc < 0 ? rc : write_text(text, path, "config.json");
+    free(path);
     return rc;
 }
 
 static int write_pooling(const tandem_model *model, const char *directory)
 {
     tandem_buffer text = TANDEM_BUFFER_INIT;
-    int rc = tandem_buffer_printf(&text, "{\n  \"word_embedding_dimension\": %lld,\n", (long long)model->spec.hidden);
-    for (size_t i = 0; i < TANDEM_POOLING_MODES && rc == 0; i++) {
-        rc = tandem_buffer_printf(&text, "  \"%s\": %s,\n", tandem_pooling_names[i].flag, i == (size_t)model->info.pooling ? "true" : "false");
-    }
-    rc = rc < 0 ? rc : tandem_buffer_puts(&text, "  \"include_prompt\": true\n}\n");
-    rc = rc < 0 ? rc : write_text(&text, directory, "1_Pooling/config.json");
+    int rc = pooling_text(&model->info, &text);
+    rc = rc < 0 ? rc : write_module_config(directory, model->pooling_folder, &text);
     tandem_buffer_free(&text);
+    return rc;
+}
+
+static int write_module(const tandem_model *model, int64_t index, const char *directory)
+{
+    const char *folder = model->module_files[index].folder;
+    tandem_buffer text = TANDEM_BUFFER_INIT, name = TANDEM_BUFFER_INIT;
+    int rc = module_text(model, index, &text);
+    rc = rc < 0 ? rc : write_module_config(directory, folder, &text);
+    rc = rc < 0 ? rc : tandem_buffer_printf(&name, "%s/%s/model.safetensors", directory, folder);
+    if (rc == 0 && model->modules[index].kind != TANDEM_MODULE_NORMALIZE) {
+        rc = tandem_model_write_module_weights(model, index, name.data);
+    }
+    tandem_buffer_free(&text);
+    tandem_buffer_free(&name);
     return rc;
 }
 
 static int write_limit(const tandem_model *model, const char *directory)
 {
     tandem_buffer text = TANDEM_BUFFER_INIT;
-    int rc = tandem_buffer_printf(&text, "{\n  \"max_seq_length\": %zu,\n  \"do_lower_case\": false\n}\n", model->info.max_length);
+    int rc = tandem_buffer_printf(&text, "{\n  \"max_seq_length\": %zu,\n  \"do_lower_case\": %s\n}\n", model->info.max_length,
+                                  model->lower_case ? "true" : "false");
     rc = rc < 0 ? rc : write_text(&text, directory, "sentence_bert_config.json");
     tandem_buffer_free(&text);
     return rc;
@@ -215,22 +311,13 @@ static int write_settings(const tandem_model *model, const char *directory)
     return write_json(cJSON_Parse(text), directory, "config_sentence_transformers.json");
 }
 
-static int make_folder(const char *directory, const char *name)
-{
-    char *path = tandem_path_join(directory, name);
-    int rc = path == NULL ? TANDEM_ERROR : tandem_dir_make(path);
-    free(path);
-    return rc;
-}
-
 static int write_bi_encoder(const tandem_model *model, const char *directory)
 {
-    TANDEM_TRY(make_folder(directory, "1_Pooling"));
-    if (model->info.normalize) {
-        TANDEM_TRY(make_folder(directory, "2_Normalize")); /* sentence-transformers leaves it empty, too */
-    }
-    TANDEM_TRY(write_modules(model, directory));
+    TANDEM_TRY(write_module_list(model, directory));
     TANDEM_TRY(write_pooling(model, directory));
+    for (int64_t i = 0; i < model->spec.modules; i++) {
+        TANDEM_TRY(write_module(model, i, directory));
+    }
     TANDEM_TRY(write_limit(model, directory));
     return write_settings(model, directory);
 }

@@ -1,161 +1,22 @@
-/* weights.c - the arena of a model: where each weight lies, and how it gets there. */
+/* weights.c - how each weight gets to its place in the arena, and from there into a file. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/weight_files.h"
 #include "model/model_private.h"
 #include "tandem/file.h"
 #include "tandem/log.h"
 #include "tandem/random.h"
 
-#define BLOCK 16 /* floats: 64 bytes, a cache line */
-
-/* ---- layout ------------------------------------------------------------------------ */
-
-static int64_t dim_size(const tandem_encoder_spec *spec, tandem_dim dim)
-{
-    switch (dim) {
-    case TANDEM_DIM_HIDDEN: return spec->hidden;
-    case TANDEM_DIM_INTERMEDIATE: return spec->intermediate;
-    case TANDEM_DIM_VOCAB: return spec->vocab;
-    case TANDEM_DIM_POSITIONS: return spec->positions;
-    case TANDEM_DIM_TYPES: return spec->types;
-    case TANDEM_DIM_LABELS: return spec->labels;
-    case TANDEM_DIM_NONE: break;
-    }
-    return 1;
-}
-
-static void clear_places(tandem_model *model)
-{
-    tandem_encoder_spec *spec = &model->spec;
-    spec->word_embedding = spec->position_embedding = spec->type_embedding = -1;
-    spec->embedding_norm_weight = spec->embedding_norm_bias = -1;
-    spec->projection_weight = spec->projection_bias = spec->relative_bias = -1;
-    spec->final_norm_weight = spec->final_norm_bias = -1;
-    spec->head_weight = spec->head_bias = spec->head_norm_weight = spec->head_norm_bias = -1;
-    spec->classifier_weight = spec->classifier_bias = -1;
-    for (int64_t i = 0; i < spec->layers; i++) {
-        memset(&model->layers[i], 0xff, offsetof(tandem_layer_spec, window)); /* all places -1 */
-        model->layers[i].window = 0;
-        model->layers[i].rope_theta = 0;
-    }
-}
-
-static tandem_place *place_of(tandem_model *model, const tandem_weight_row *row, int64_t layer)
-{
-    char *base = row->group == TANDEM_WEIGHT_LAYER ? (char *)&model->layers[layer] : (char *)&model->spec;
-    return (tandem_place *)(void *)(base + row->place);
-}
-
-/* A row's name with the number of the layer for its '*', in the model's arena. */
-static const char *weight_name(tandem_model *model, const char *prefix, const tandem_weight_row *row, int64_t layer)
-{
-    const char *star = strchr(row->name, '*');
-    tandem_buffer name = TANDEM_BUFFER_INIT;
-    int rc = star == NULL ? tandem_buffer_printf(&name, "%s%s", prefix, row->name)
-                          : tandem_buffer_printf(&name, "%s%.*s%lld%s", prefix, (int)(star - row->name), row->name, (long long)layer, star + 1);
-    const char *copy = rc < 0 ? NULL : tandem_arena_strndup(model->arena, name.data, name.length);
-    tandem_buffer_free(&name);
-    return copy;
-}
-
-static bool is_parameter(const tandem_model *model, const tandem_weight_row *row)
-{
-    return row->group == TANDEM_WEIGHT_EMBEDDING || row->group == TANDEM_WEIGHT_LAYER || model->info.kind == TANDEM_CROSS_ENCODER;
-}
-
-static int describe_weight(tandem_model *model, const tandem_weight_row *row, int64_t layer, tandem_parameter *out)
-{
-    bool prefixed = model->info.kind == TANDEM_CROSS_ENCODER && row->group != TANDEM_WEIGHT_HEAD;
-    out->name = weight_name(model, prefixed ? model->family->prefix : "", row, layer);
-    out->dims = row->columns == TANDEM_DIM_NONE ? 1 : 2;
-    out->shape[0] = dim_size(&model->spec, row->rows);
-    out->shape[1] = out->dims == 2 ? dim_size(&model->spec, row->columns) : 0;
-    out->decay = out->dims == 2; /* what has one dimension is a bias or belongs to a LayerNorm */
-    if (!tandem_size_mul(&out->count, (size_t)out->shape[0], (size_t)dim_size(&model->spec, row->columns))) {
-        return tandem_error("weight %s: its shape is too large", out->name);
-    }
-    return out->name == NULL ? TANDEM_ERROR : 0;
-}
-
-/* Puts a weight at the end of the arena; `joined` to the one before it, else at the next
- * multiple of BLOCK. */
-static int place_weight(tandem_model *model, const tandem_weight_row *row, int64_t layer, bool joined)
-{
-    tandem_parameter *parameter = &model->parameters[model->parameter_count];
-    TANDEM_TRY(describe_weight(model, row, layer, parameter));
-    if (!joined) {
-        model->arena_floats = (model->arena_floats + BLOCK - 1) / BLOCK * BLOCK;
-        *place_of(model, row, layer) = (tandem_place)model->arena_floats;
-    }
-    parameter->offset = model->arena_floats;
-    if (!tandem_size_add(&model->arena_floats, model->arena_floats, parameter->count) || model->arena_floats > PTRDIFF_MAX / sizeof(float) - BLOCK) {
-        return tandem_error("weight %s: the model is too large", parameter->name);
-    }
-    model->parameter_count++;
-    return 0;
-}
-
-/* Lays out rows [first, end), which are of one group, once a layer where they say so. */
-static int place_group(tandem_model *model, size_t first, size_t end)
-{
-    const tandem_weight_row *rows = model->family->weights;
-    int64_t repeats = rows[first].group == TANDEM_WEIGHT_LAYER ? model->spec.layers : 1;
-    for (int64_t layer = 0; layer < repeats; layer++) {
-        for (size_t i = first; i < end; i++) {
-            bool joined = i > first && rows[i].place == rows[i - 1].place;
-            if (is_parameter(model, &rows[i])) {
-                TANDEM_TRY(place_weight(model, &rows[i], layer, joined));
-            }
-        }
-    }
-    return 0;
-}
-
-static int lay_out(tandem_model *model)
-{
-    const tandem_family *family = model->family;
-    size_t layers = (size_t)model->spec.layers;
-    model->layers = tandem_arena_alloc(model->arena, layers, sizeof *model->layers);
-    model->parameters = tandem_arena_alloc(model->arena, family->weight_count * layers, sizeof *model->parameters);
-    if (model->layers == NULL || model->parameters == NULL) {
-        return TANDEM_ERROR;
-    }
-    clear_places(model);
-    model->spec.layer = model->layers;
-    for (size_t first = 0, end; first < family->weight_count; first = end) {
-        end = first + 1;
-        while (end < family->weight_count && family->weights[end].group == family->weights[first].group) {
-            end++;
-        }
-        TANDEM_TRY(place_group(model, first, end));
-    }
-    model->arena_floats = (model->arena_floats + BLOCK - 1) / BLOCK * BLOCK;
-    return 0;
-}
-
-/* ---- finding weights in a checkpoint --------------------------------------------------- */
-
 /* What is known while a checkpoint is read. */
 typedef struct {
-    const tandem_safetensors *file;
-    const char *path;
-    const char *prefix;
-    bool *used;             /* [tensors of the file] */
-    tandem_buffer problems; /* what is missing, of another shape, or unknown */
-    size_t problem_count;
-} checkpoint;
+    tandem_weight_files *files;
+    const char *prefix; /* the family's */
+    tandem_problems problems; /* what is missing, of another shape, or unknown */
+} reading;
 
-#define PROBLEMS_NAMED 8
-
-static int add_problem(checkpoint *source, const char *what, const char *name)
-{
-    if (source->problem_count++ < PROBLEMS_NAMED) {
-        return tandem_buffer_printf(&source->problems, "%s%s %s", source->problem_count > 1 ? ", " : "", what, name);
-    }
-    return 0;
-}
+/* ---- finding weights in a checkpoint --------------------------------------------------- */
 
 /* The name without the prefix, if it begins with it. */
 static const char *bare_name(const char *name, const char *prefix)
@@ -166,7 +27,7 @@ static const char *bare_name(const char *name, const char *prefix)
 
 /* Looks a bare name up with and without the prefix, and with the names that LayerNorm's
  * weight and bias have in checkpoints that come from TensorFlow. */
-static const tandem_safetensor *find_weight(const checkpoint *source, const char *name)
+static tandem_weight_entry *find_weight(const reading *source, const char *name)
 {
     static const struct {
         const char *ending, *older;
@@ -182,10 +43,10 @@ static const tandem_safetensor *find_weight(const checkpoint *source, const char
         if (written < 0 || (size_t)written >= sizeof text) {
             continue; /* no weight of the table has such a name */
         }
-        const tandem_safetensor *tensor = tandem_safetensors_find(source->file, text);
-        tensor = tensor != NULL ? tensor : tandem_safetensors_find(source->file, text + strlen(source->prefix));
-        if (tensor != NULL) {
-            return tensor;
+        tandem_weight_entry *entry = tandem_weight_files_find(source->files, text);
+        entry = entry != NULL ? entry : tandem_weight_files_find(source->files, text + strlen(source->prefix));
+        if (entry != NULL) {
+            return entry;
         }
     }
     return NULL;
@@ -213,27 +74,36 @@ static int shape_text(tandem_buffer *out, const int64_t *shape, int dims)
     return tandem_buffer_puts(out, "]");
 }
 
-static int add_shape_problem(checkpoint *source, const tandem_parameter *parameter, const tandem_safetensor *tensor)
+static int add_shape_problem(reading *source, const tandem_parameter *parameter, const tandem_safetensor *tensor)
 {
-    tandem_buffer text = TANDEM_BUFFER_INIT;
-    int rc = tandem_buffer_printf(&text, "%s (expected ", parameter->name);
-    rc = rc < 0 ? rc : shape_text(&text, parameter->shape, parameter->dims);
-    rc = rc < 0 ? rc : tandem_buffer_puts(&text, ", found ");
-    rc = rc < 0 ? rc : shape_text(&text, tensor->shape, tensor->dims);
-    rc = rc < 0 ? rc : tandem_buffer_puts(&text, ")");
-    rc = rc < 0 ? rc : add_problem(source, "wrong shape of", text.data);
-    tandem_buffer_free(&text);
+    tandem_buffer expected = TANDEM_BUFFER_INIT, found = TANDEM_BUFFER_INIT;
+    int rc = shape_text(&expected, parameter->shape, parameter->dims);
+    rc = rc < 0 ? rc : shape_text(&found, tensor->shape, tensor->dims);
+    rc = rc < 0 ? rc : tandem_problems_add(&source->problems, "wrong shape of %s (expected %s, found %s)", parameter->name, expected.data, found.data);
+    tandem_buffer_free(&expected);
+    tandem_buffer_free(&found);
     return rc;
 }
 
 /* The tensor of a parameter, or NULL when there is none. */
-static const tandem_safetensor *claim(checkpoint *source, const tandem_parameter *parameter)
+static const tandem_weight_entry *claim(const reading *source, const tandem_parameter *parameter)
 {
-    const tandem_safetensor *tensor = find_weight(source, bare_name(parameter->name, source->prefix));
-    if (tensor != NULL) {
-        source->used[tensor - tandem_safetensors_at(source->file, 0)] = true;
+    tandem_weight_entry *entry = find_weight(source, bare_name(parameter->name, source->prefix));
+    if (entry != NULL) {
+        entry->used = true;
     }
-    return tensor;
+    return entry;
+}
+
+/* What a bi-encoder keeps for saving, a cross-encoder of that family leaves. */
+static bool is_spare(const tandem_model *model, const char *bare)
+{
+    for (const tandem_weight_row *row = model->family->head; row->name != NULL; row++) {
+        if (row->group == TANDEM_WEIGHT_SPARE && strcmp(row->name, bare) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool is_ignored(const tandem_model *model, const char *name)
@@ -246,70 +116,73 @@ static bool is_ignored(const tandem_model *model, const char *name)
             return true;
         }
     }
-    return false;
+    return is_spare(model, bare);
 }
 
-static int list_unknown(const tandem_model *model, checkpoint *source)
+static int list_unknown(const tandem_model *model, reading *source)
 {
     size_t heads = 0;
-    for (size_t i = 0; i < tandem_safetensors_count(source->file); i++) {
-        const char *name = tandem_safetensors_at(source->file, i)->name;
-        if (source->used[i]) {
+    for (size_t i = 0; i < tandem_weight_files_count(source->files); i++) {
+        const tandem_weight_entry *entry = tandem_weight_files_at(source->files, i);
+        if (entry->used) {
             continue;
         }
-        if (!is_ignored(model, name)) {
-            TANDEM_TRY(add_problem(source, "unknown", name));
-        } else if (strstr(name, "position_ids") == NULL) {
+        if (!is_ignored(model, entry->name)) {
+            TANDEM_TRY(tandem_problems_add(&source->problems, "unknown %s", entry->name));
+        } else if (strstr(entry->name, "position_ids") == NULL) {
             heads++;
         }
     }
     if (heads > 0) {
-        tandem_log_info("%s: weights of pretraining heads ignored: %zu", source->path, heads);
+        tandem_log_info("%s: weights that nothing reads (heads of pretraining) are ignored: %zu", tandem_weight_files_path(source->files), heads);
     }
     return 0;
 }
 
 /* ---- a new head ------------------------------------------------------------------------- */
 
-static bool is_of(const tandem_model *model, const tandem_parameter *parameter, tandem_place weight, tandem_place bias)
+static bool is_at(const tandem_parameter *parameter, tandem_place place)
 {
-    return model->info.kind == TANDEM_CROSS_ENCODER && ((tandem_place)parameter->offset == weight || (tandem_place)parameter->offset == bias);
+    return (tandem_place)parameter->offset == place;
 }
 
 static bool is_classifier(const tandem_model *model, const tandem_parameter *parameter)
 {
-    return is_of(model, parameter, model->spec.classifier_weight, model->spec.classifier_bias);
+    return is_at(parameter, model->spec.classifier_weight) || is_at(parameter, model->spec.classifier_bias);
 }
 
-static bool is_pooler(const tandem_model *model, const tandem_parameter *parameter)
+/* What lies between pooling and the classifier. */
+static bool is_head_body(const tandem_model *model, const tandem_parameter *parameter)
 {
-    return is_of(model, parameter, model->spec.head_weight, model->spec.head_bias);
+    const tandem_encoder_spec *spec = &model->spec;
+    return is_at(parameter, spec->head_weight) || is_at(parameter, spec->head_bias) || is_at(parameter, spec->head_norm_weight) ||
+           is_at(parameter, spec->head_norm_bias);
 }
 
 /* Each weight draws from a stream of its own name. */
 static void fill_new(const tandem_model *model, const tandem_parameter *parameter, uint64_t seed, float *out)
 {
     tandem_random random = tandem_random_stream(seed, parameter->name, 0);
+    float constant = is_at(parameter, model->spec.head_norm_weight) ? 1.0f : 0.0f;
     for (size_t i = 0; i < parameter->count; i++) {
-        out[i] = parameter->dims == 2 ? (float)(model->initializer_range * tandem_random_normal(&random)) : 0.0f;
+        out[i] = parameter->dims == 2 ? (float)(model->initializer_range * tandem_random_normal(&random)) : constant;
     }
 }
 
 /* Whether the file has a classifier, and with how many labels. */
-static bool find_classifier(const tandem_model *model, const checkpoint *source, int64_t *labels)
+static bool find_classifier(const tandem_model *model, const reading *source, int64_t *labels)
 {
-    for (size_t i = 0; i < model->family->weight_count; i++) {
-        const tandem_weight_row *row = &model->family->weights[i];
+    for (const tandem_weight_row *row = model->family->head; row->name != NULL; row++) {
         if (row->place == offsetof(tandem_encoder_spec, classifier_weight) && row->group == TANDEM_WEIGHT_HEAD) {
-            const tandem_safetensor *tensor = find_weight(source, row->name);
-            *labels = tensor != NULL && tensor->dims > 0 ? tensor->shape[0] : 0;
-            return tensor != NULL;
+            const tandem_weight_entry *entry = find_weight(source, row->name);
+            *labels = entry != NULL && entry->tensor->dims > 0 ? entry->tensor->shape[0] : 0;
+            return entry != NULL;
         }
     }
     return false;
 }
 
-static int settle_labels(tandem_model *model, const checkpoint *source, const tandem_model_options *options)
+static int settle_labels(tandem_model *model, const reading *source, const tandem_model_options *options)
 {
     if (model->info.kind == TANDEM_BI_ENCODER) {
         model->spec.labels = 0;
@@ -328,156 +201,140 @@ static int settle_labels(tandem_model *model, const checkpoint *source, const ta
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
-/* Finds the tensor of every parameter: sources[parameter_count], NULL for one to be made. */
-static int match_weights(const tandem_model *model, checkpoint *source, const tandem_safetensor **sources)
+/* Finds the tensor of every parameter: entries[parameter_count], NULL for one to be made. A new
+ * head has the body that the checkpoint brings, or all of it is new. */
+static int match_weights(const tandem_model *model, reading *source, const tandem_weight_entry **entries)
 {
-    bool pooler = false;
+    bool body = false;
     for (size_t i = 0; i < model->parameter_count; i++) {
-        sources[i] = claim(source, &model->parameters[i]);
-        pooler = pooler || (sources[i] != NULL && is_pooler(model, &model->parameters[i]));
+        entries[i] = claim(source, &model->parameters[i]);
+        body = body || (entries[i] != NULL && is_head_body(model, &model->parameters[i]));
     }
     for (size_t i = 0; i < model->parameter_count; i++) {
         const tandem_parameter *parameter = &model->parameters[i];
-        bool made = model->new_head && (is_classifier(model, parameter) || (is_pooler(model, parameter) && !pooler));
-        if (sources[i] == NULL && !made) {
-            TANDEM_TRY(add_problem(source, "missing", parameter->name));
-        } else if (sources[i] != NULL && !same_shape(parameter, sources[i])) {
-            TANDEM_TRY(add_shape_problem(source, parameter, sources[i]));
+        bool made = model->new_head && (is_classifier(model, parameter) || (is_head_body(model, parameter) && !body));
+        if (entries[i] == NULL && !made) {
+            TANDEM_TRY(tandem_problems_add(&source->problems, "missing %s", parameter->name));
+        } else if (entries[i] != NULL && !same_shape(parameter, entries[i]->tensor)) {
+            TANDEM_TRY(add_shape_problem(source, parameter, entries[i]->tensor));
         }
     }
     return 0;
 }
 
-static int read_values(const checkpoint *source, const tandem_safetensor *tensor, float *out)
+static int read_values(const tandem_weight_entry *entry, float *out)
 {
-    int rc = tandem_safetensor_read_f32(tensor, out);
-    return rc < 0 ? tandem_error_context(rc, "%s", source->path) : 0;
+    int rc = tandem_safetensor_read_f32(entry->tensor, out);
+    return rc < 0 ? tandem_error_context(rc, "%s", entry->path) : 0;
 }
 
-static int read_spare(tandem_model *model, const tandem_weight_row *row, checkpoint *source)
+static int read_spare(tandem_model *model, const tandem_weight_row *row, reading *source)
 {
     tandem_spare_weight *spare = &model->spare[model->spare_count];
-    TANDEM_TRY(describe_weight(model, row, 0, &spare->parameter));
-    const tandem_safetensor *tensor = claim(source, &spare->parameter);
-    if (tensor == NULL) {
+    TANDEM_TRY(tandem_model_describe_weight(model, row, 0, &spare->parameter));
+    const tandem_weight_entry *entry = claim(source, &spare->parameter);
+    if (entry == NULL) {
         return 0;
     }
-    if (!same_shape(&spare->parameter, tensor)) {
-        return add_shape_problem(source, &spare->parameter, tensor);
+    if (!same_shape(&spare->parameter, entry->tensor)) {
+        return add_shape_problem(source, &spare->parameter, entry->tensor);
     }
     spare->data = tandem_alloc(spare->parameter.count, sizeof *spare->data);
     if (spare->data == NULL) {
         return TANDEM_ERROR;
     }
     model->spare_count++;
-    return read_values(source, tensor, spare->data);
+    return read_values(entry, spare->data);
 }
 
-static int read_spares(tandem_model *model, checkpoint *source)
+static int read_spares(tandem_model *model, reading *source)
 {
-    const tandem_family *family = model->family;
-    model->spare = tandem_alloc(family->weight_count, sizeof *model->spare);
+    const tandem_weight_row *rows = model->family->head;
+    size_t count = 0;
+    while (rows[count].name != NULL) {
+        count++;
+    }
+    model->spare = tandem_alloc(count, sizeof *model->spare);
     if (model->spare == NULL) {
         return TANDEM_ERROR;
     }
-    for (size_t i = 0; i < family->weight_count; i++) {
-        if (family->weights[i].group == TANDEM_WEIGHT_POOLER && model->info.kind == TANDEM_BI_ENCODER) {
-            TANDEM_TRY(read_spare(model, &family->weights[i], source));
+    for (size_t i = 0; i < count && model->info.kind == TANDEM_BI_ENCODER; i++) {
+        if (rows[i].group == TANDEM_WEIGHT_POOLER || rows[i].group == TANDEM_WEIGHT_SPARE) {
+            TANDEM_TRY(read_spare(model, &rows[i], source));
         }
     }
     return 0;
 }
 
-static int report_problems(const tandem_model *model, const checkpoint *source)
+static int report_problems(const tandem_model *model, reading *source)
 {
-    if (source->problem_count == 0) {
-        return 0;
-    }
-    size_t more = source->problem_count > PROBLEMS_NAMED ? source->problem_count - PROBLEMS_NAMED : 0;
+    char what[512];
     const char *kind = model->info.kind == TANDEM_BI_ENCODER ? "bi-encoder" : "cross-encoder";
-    if (more > 0) {
-        return tandem_error("%s: not the weights of a %s %s: %s and %zu more", source->path, model->family->model_type, kind, source->problems.data, more);
-    }
-    return tandem_error("%s: not the weights of a %s %s: %s", source->path, model->family->model_type, kind, source->problems.data);
+    snprintf(what, sizeof what, "%s: not the weights of a %s %s", tandem_weight_files_path(source->files), model->family->model_type, kind);
+    return tandem_problems_close(&source->problems, what);
 }
 
-static int copy_weights(tandem_model *model, const checkpoint *source, const tandem_safetensor *const *sources, uint64_t seed)
+static int copy_weights(tandem_model *model, const tandem_weight_entry *const *entries, uint64_t seed)
 {
     TANDEM_TRY(tandem_encoder_new(&model->encoder, &model->spec, model->arena_floats));
     float *arena = tandem_encoder_parameters(model->encoder);
     for (size_t i = 0; i < model->parameter_count; i++) {
         const tandem_parameter *parameter = &model->parameters[i];
-        if (sources[i] == NULL) {
+        if (entries[i] == NULL) {
             fill_new(model, parameter, seed, arena + parameter->offset);
         } else {
-            TANDEM_TRY(read_values(source, sources[i], arena + parameter->offset));
+            TANDEM_TRY(read_values(entries[i], arena + parameter->offset));
         }
     }
     return 0;
 }
 
-static int read_checkpoint(tandem_model *model, checkpoint *source, const tandem_model_options *options)
+static int add_files(const tandem_model *model, tandem_weight_files *files)
 {
+    TANDEM_TRY(tandem_weight_files_add(files, model->root, ""));
+    for (int64_t i = 0; i < model->spec.modules; i++) {
+        if (model->modules[i].kind == TANDEM_MODULE_NORMALIZE) {
+            continue; /* has no weights */
+        }
+        char *folder = tandem_path_join(model->info.directory, model->module_files[i].folder);
+        int rc = folder == NULL ? TANDEM_ERROR : tandem_weight_files_add(files, folder, model->module_files[i].prefix);
+        free(folder);
+        TANDEM_TRY(rc);
+    }
+    return 0;
+}
+
+static int read_checkpoint(tandem_model *model, reading *source, const tandem_model_options *options)
+{
+    TANDEM_TRY(add_files(model, source->files));
     TANDEM_TRY(settle_labels(model, source, options));
-    TANDEM_TRY(lay_out(model));
-    source->used = tandem_arena_alloc(model->arena, tandem_safetensors_count(source->file), sizeof *source->used);
-    const tandem_safetensor **sources = tandem_arena_alloc(model->arena, model->parameter_count, sizeof *sources);
-    if (source->used == NULL || sources == NULL) {
+    TANDEM_TRY(tandem_model_lay_out(model));
+    const tandem_weight_entry **entries = tandem_arena_alloc(model->arena, model->parameter_count, sizeof *entries);
+    if (entries == NULL) {
         return TANDEM_ERROR;
     }
-    memset(source->used, 0, tandem_safetensors_count(source->file) * sizeof *source->used);
-    TANDEM_TRY(match_weights(model, source, sources));
+    TANDEM_TRY(match_weights(model, source, entries));
     TANDEM_TRY(read_spares(model, source));
     TANDEM_TRY(list_unknown(model, source));
     TANDEM_TRY(report_problems(model, source));
-    return copy_weights(model, source, sources, options->seed);
-}
-
-/* Names the file that is there instead of model.safetensors. */
-static int explain_missing(const tandem_model *model, const char *path)
-{
-    static const char *const others[] = {"pytorch_model.bin", "model.safetensors.index.json", "tf_model.h5", "model.onnx"};
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-        char *other = tandem_path_join(model->root, others[i]);
-        if (other == NULL) {
-            return TANDEM_ERROR;
-        }
-        int rc = 0;
-        if (tandem_file_exists(other)) {
-            tandem_safetensors *file = NULL;
-            rc = i == 0 ? tandem_safetensors_open(&file, other) : tandem_error("%s: not supported: the weights must be in one file, model.safetensors", other);
-            tandem_safetensors_close(file);
-        }
-        free(other);
-        if (rc < 0) {
-            return rc;
-        }
-    }
-    return tandem_error("%s: no such file", path);
+    return copy_weights(model, entries, options->seed);
 }
 
 int tandem_model_read_weights(tandem_model *model, const tandem_model_options *options)
 {
-    tandem_safetensors *file = NULL;
-    checkpoint source = {.prefix = model->family->prefix, .problems = TANDEM_BUFFER_INIT};
-    char *path = tandem_path_join(model->root, "model.safetensors");
-    int rc = path == NULL ? TANDEM_ERROR : tandem_file_exists(path) ? tandem_safetensors_open(&file, path) : explain_missing(model, path);
-    if (rc == 0) {
-        source.file = file;
-        source.path = path;
-        rc = read_checkpoint(model, &source, options);
-    }
-    tandem_buffer_free(&source.problems);
-    tandem_safetensors_close(file);
-    free(path);
+    reading source = {.files = tandem_weight_files_new(), .prefix = model->family->prefix, .problems = {TANDEM_BUFFER_INIT, 0}};
+    int rc = source.files == NULL ? TANDEM_ERROR : read_checkpoint(model, &source, options);
+    tandem_buffer_free(&source.problems.text);
+    tandem_weight_files_free(source.files);
     return rc;
 }
 
 /* ---- writing ------------------------------------------------------------------------------- */
 
-static tandem_safetensor_out output(const tandem_parameter *parameter, const float *data)
+/* `skip` bytes of the name are left out. */
+static tandem_safetensor_out output(const tandem_parameter *parameter, const float *data, size_t skip)
 {
-    tandem_safetensor_out out = {.name = parameter->name, .dims = parameter->dims, .data = data};
+    tandem_safetensor_out out = {.name = parameter->name + skip, .dims = parameter->dims, .data = data};
     memcpy(out.shape, parameter->shape, sizeof parameter->shape);
     return out;
 }
@@ -485,18 +342,32 @@ static tandem_safetensor_out output(const tandem_parameter *parameter, const flo
 int tandem_model_write_weights(const tandem_model *model, const char *path)
 {
     size_t count = 0;
-    tandem_safetensor_out *tensors = tandem_alloc(model->parameter_count + model->spare_count, sizeof *tensors);
+    tandem_safetensor_out *tensors = tandem_alloc(model->first_module_parameter + model->spare_count, sizeof *tensors);
     if (tensors == NULL) {
         return TANDEM_ERROR;
     }
     const float *arena = tandem_encoder_parameters(model->encoder);
-    for (size_t i = 0; i < model->parameter_count; i++) {
-        tensors[count++] = output(&model->parameters[i], arena + model->parameters[i].offset);
+    for (size_t i = 0; i < model->first_module_parameter; i++) {
+        tensors[count++] = output(&model->parameters[i], arena + model->parameters[i].offset, 0);
     }
     for (size_t i = 0; i < model->spare_count; i++) {
-        tensors[count++] = output(&model->spare[i].parameter, model->spare[i].data);
+        tensors[count++] = output(&model->spare[i].parameter, model->spare[i].data, 0);
     }
     int rc = tandem_safetensors_write(path, tensors, count);
     free(tensors);
     return rc;
+}
+
+int tandem_model_write_module_weights(const tandem_model *model, int64_t module, const char *path)
+{
+    tandem_safetensor_out tensors[2]; /* weight and bias */
+    size_t count = 0;
+    const float *arena = tandem_encoder_parameters(model->encoder);
+    for (size_t i = model->first_module_parameter; i < model->parameter_count; i++) {
+        const tandem_parameter *parameter = &model->parameters[i];
+        if (is_at(parameter, model->modules[module].weight) || is_at(parameter, model->modules[module].bias)) {
+            tensors[count++] = output(parameter, arena + parameter->offset, strlen(model->module_files[module].prefix));
+        }
+    }
+    return tandem_safetensors_write(path, tensors, count);
 }

@@ -11,11 +11,23 @@
     {path, TANDEM_SETTING_DOUBLE, FIELD(field), low, high, initial, NULL, help}
 #define STRING(path, field, initial, help) \
     {path, TANDEM_SETTING_STRING, FIELD(field), 0, 0, initial, NULL, help}
+#define BOOL(path, field, initial, help) \
+    {path, TANDEM_SETTING_BOOL, FIELD(field), 0, 0, initial, NULL, help}
 #define CHOICE(path, field, choices, initial, help) \
     {path, TANDEM_SETTING_CHOICE, FIELD(field), 0, 0, initial, choices, help}
 
 static const char *const dtypes[] = {"auto", "fp32", NULL};
 static const char *const samplings[] = {"top", "random", NULL};
+/* In the order of the enumerations of loss.h. */
+static const char *const similarities[] = {"auto", "cosine", "dot", NULL};
+static const char *const labels[] = {"binary", "scores", NULL};
+static const char *const partitions[] = {"joint", "per_direction", NULL};
+static const char *const hardnesses[] = {"off", "in_batch_negatives", "hard_negatives", "all_negatives", NULL};
+static const char *const margins[] = {"absolute", "relative", NULL};
+static const char *const distances[] = {"cosine", "euclidean", "manhattan", NULL};
+static const char *const distills[] = {"cosine", "mse", "l2", NULL};
+static const char *const weightings[] = {"ndcg2pp", "ndcg2", "ndcg1", "rank", "none", NULL};
+static const char *const logarithms[] = {"binary", "natural", NULL};
 
 #define MODEL_AND_DATA_ROWS \
     STRING("model", model, NULL, "model directory to start from"), \
@@ -24,6 +36,46 @@ static const char *const samplings[] = {"top", "random", NULL};
     STRING("data.groups", data.groups, NULL, "training groups (JSONL, may be .zst) instead of the split's judged pairs"), \
     INT("data.negatives", data.negatives, 0, 1000, "1", "hard negatives of each group used in a step, hardest first"), \
     INT("max_length", max_length, 0, 1048576, "256", "tokens of a text (of a pair) with special tokens; 0: as the model says")
+
+#define BI_LOSS_ROWS \
+    CHOICE("loss.name", loss.name, tandem_bi_loss_names, "mnrl", "docs/losses.md explains each"), \
+    DOUBLE("loss.scale", loss.scale, 1e-6, 1e6, "20", "mnrl, cosent, angle: factor of the similarities, one over the temperature"), \
+    CHOICE("loss.similarity", loss.similarity, similarities, "auto", "mnrl, cosent: auto is cosine; margin_mse, distill_kl: auto is dot"), \
+    CHOICE("loss.labels", loss.labels, labels, "scores", "label of a pair: its score where the groups have one, or 1 of a positive and 0 of a negative"), \
+    BOOL("loss.directions.query_to_query", loss.directions.query_to_query, "false", "mnrl: other queries are negatives of a query"), \
+    BOOL("loss.directions.doc_to_query", loss.directions.doc_to_query, "false", "mnrl: other queries are negatives of a positive"), \
+    BOOL("loss.directions.doc_to_doc", loss.directions.doc_to_doc, "false", "mnrl: other documents are negatives of a positive"), \
+    CHOICE("loss.partition", loss.partition, partitions, "joint", "mnrl: one softmax over all directions, or the mean of one each"), \
+    CHOICE("loss.hardness.mode", loss.hardness.mode, hardnesses, "off", "mnrl: which negatives count more the more similar they are"), \
+    DOUBLE("loss.hardness.strength", loss.hardness.strength, 0, 1e6, "0", "mnrl: times the similarity, added to the logits of those negatives"), \
+    STRING("loss.teacher", loss.teacher, NULL, "gist, embed_distill: directory of the bi-encoder that guides or teaches"), \
+    DOUBLE("loss.gist.temperature", loss.gist.temperature, 1e-6, 1e6, "0.01", "gist: one over the scale"), \
+    CHOICE("loss.gist.margin_strategy", loss.gist.margin_strategy, margins, "absolute", "gist: margin itself, or times the guide's similarity"), \
+    DOUBLE("loss.gist.margin", loss.gist.margin, -1, 1, "0", "gist: below the guide's similarity of the positive, where false negatives begin"), \
+    BOOL("loss.gist.contrast_anchors", loss.gist.contrast_anchors, "true", "gist: other queries are negatives of a query"), \
+    BOOL("loss.gist.contrast_positives", loss.gist.contrast_positives, "true", "gist: other positives are negatives of a positive"), \
+    DOUBLE("loss.temperature", loss.temperature, 1e-6, 1e6, "1", "distill_kl: of the student's and the teacher's softmax"), \
+    CHOICE("loss.distill", loss.distill, distills, "cosine", "embed_distill: distance from the teacher's vectors"), \
+    CHOICE("loss.contrastive.distance", loss.contrastive.distance, distances, "cosine", "contrastive, online_contrastive"), \
+    DOUBLE("loss.contrastive.margin", loss.contrastive.margin, 0, 1e6, "0.5", "contrastive, online_contrastive: negatives farther than it cost nothing"), \
+    CHOICE("loss.triplet.distance", loss.triplet.distance, distances, "euclidean", "triplet, batch_*_triplet (those without manhattan)"), \
+    DOUBLE("loss.triplet.margin", loss.triplet.margin, 0, 1e6, "5", "triplet, batch_*_triplet: by which a negative shall be farther than a positive"), \
+    STRING("loss.matryoshka.dims", loss.matryoshka.dims, NULL, "sizes that the vectors shall be cut to, such as \"384,256,128\"; the loss is added up over them"), \
+    STRING("loss.matryoshka.weights", loss.matryoshka.weights, NULL, "weight of each size; none: 1 each")
+
+#define CROSS_LOSS_ROWS \
+    CHOICE("loss.name", loss.name, tandem_cross_loss_names, "bce", "docs/losses.md explains each"), \
+    CHOICE("loss.labels", loss.labels, labels, "binary", "label of a pair: 1 of a positive and 0 of a negative, or its score where the groups have one"), \
+    DOUBLE("loss.pos_weight", loss.pos_weight, 1e-6, 1e6, "1", "bce: weight of positives"), \
+    DOUBLE("loss.offset_scale", loss.offset_scale, 0, 1e6, "0", "times the groups' scores, added to the logits in training; 0: off"), \
+    DOUBLE("loss.scale", loss.scale, 1e-6, 1e6, "10", "mnrl: factor of the sigmoids"), \
+    INT("loss.in_batch_negatives", loss.in_batch_negatives, 0, 1000, "4", "mnrl: documents of other groups of the step that are drawn as negatives"), \
+    CHOICE("loss.lambda.weighting", loss.lambda.weighting, weightings, "ndcg2pp", "lambda: weight of a pair"), \
+    INT("loss.lambda.k", loss.lambda.k, 0, 1000000, "0", "lambda: pairs with both ranks past it count nothing; 0: all count"), \
+    DOUBLE("loss.lambda.sigma", loss.lambda.sigma, 1e-6, 1e6, "1", "lambda: factor of the differences of logits"), \
+    DOUBLE("loss.lambda.mu", loss.lambda.mu, 0, 1e6, "10", "lambda: weight of ndcg2 in ndcg2pp"), \
+    CHOICE("loss.lambda.log", loss.lambda.log, logarithms, "binary", "lambda: base of the logarithm"), \
+    DOUBLE("loss.alpha", loss.alpha, 1e-6, 1e6, "1", "adr_mse: steepness of the ranks' sigmoids")
 
 #define OPTIMIZER_ROWS \
     INT("batch_size", batch_size, 1, 1048576, "32", "groups in a step"), \
@@ -47,8 +99,7 @@ static const char *const samplings[] = {"top", "random", NULL};
 
 static const tandem_setting bi_rows[] = {
     MODEL_AND_DATA_ROWS,
-    CHOICE("loss.name", loss.name, tandem_bi_loss_names, "mnrl", "docs/losses.md explains each"),
-    DOUBLE("loss.scale", loss.scale, 1e-6, 1e6, "20", "factor of the cosine similarities, one over the temperature"),
+    BI_LOSS_ROWS,
     OPTIMIZER_ROWS,
     DEV_ROWS,
     INT("mining.refresh_epochs", mining.refresh_epochs, 0, 100000, "0", "mine the negatives again, with the weights as they are, every so many epochs; 0: never"),
@@ -63,9 +114,7 @@ static const tandem_setting bi_rows[] = {
 
 static const tandem_setting cross_rows[] = {
     MODEL_AND_DATA_ROWS,
-    CHOICE("loss.name", loss.name, tandem_cross_loss_names, "bce", "docs/losses.md explains each"),
-    DOUBLE("loss.pos_weight", loss.pos_weight, 1e-6, 1e6, "1", "bce: weight of positives"),
-    DOUBLE("loss.offset_scale", loss.offset_scale, 0, 1e6, "0", "times the groups' scores, added to the logits in training; 0: off"),
+    CROSS_LOSS_ROWS,
     OPTIMIZER_ROWS,
     DEV_ROWS,
     STRING("dev.run", dev.run, NULL, "TREC run file whose top 50 are reranked; needed with dev.dataset"),

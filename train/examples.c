@@ -136,23 +136,53 @@ bool tandem_examples_known(const tandem_examples *examples, uint32_t query, uint
     return low < examples->known_starts[query + 1] && examples->known[low] == document;
 }
 
-void tandem_examples_mask(bool *masked, const tandem_examples *examples, const uint32_t *queries, size_t n,
-                          const uint32_t *documents, size_t m)
+/* ---- examples ------------------------------------------------------------------- */
+tandem_examples_options tandem_examples_options_for(const tandem_loss_settings *settings, bool cross, size_t negatives)
 {
-    for (size_t i = 0; i < n; i++) {
-        for (size_t j = 0; j < m; j++) {
-            masked[i * m + j] = j != i && tandem_examples_known(examples, queries[i], documents[j]);
-        }
+    tandem_examples_options options = {
+        .negatives = negatives,
+        .needs = tandem_loss_needs(settings, cross),
+        .reader = tandem_loss_name(settings, cross),
+    };
+
+    if (cross && settings->offset_scale > 0.0) {
+        options.needs |= TANDEM_NEEDS_SCORES;
+        options.reader = "loss.offset_scale";
     }
+    return options;
 }
 
-/* ---- examples ------------------------------------------------------------------- */
+/* What a score should be to be a label, or NULL where it is one. */
+static const char *expected_label(unsigned needs, float score)
+{
+    if (isnan(score)) {
+        return NULL;
+    }
+    if ((needs & TANDEM_LABELS_IN_UNIT) != 0 && !(score >= 0.0F && score <= 1.0F)) {
+        return "a number from 0 to 1";
+    }
+    if ((needs & TANDEM_LABELS_0_OR_1) != 0 && score != 0.0F && score != 1.0F) {
+        return "0 or 1";
+    }
+    if ((needs & TANDEM_NEEDS_CLASSES) != 0 && (needs & TANDEM_READS_LABELS) != 0 && !(score >= 0.0F && score == floorf(score))) {
+        return "a class, 0 or 1 or so on,";
+    }
+    return NULL;
+}
+
 static int check_score(const tandem_examples_options *options, size_t row, const tandem_group *group,
                        const tandem_passage *passage)
 {
-    if (options->needs_scores && !isfinite(passage->score)) {
-        return tandem_error("group %zu (query %s): passage %s has no score, which loss.offset_scale needs", row + 1,
-                            group->query_id, passage->id);
+    const char *expected = expected_label(options->needs, passage->score);
+
+    if ((options->needs & TANDEM_NEEDS_SCORES) != 0 && !isfinite(passage->score)) {
+        return tandem_error("group %zu (query %s): passage %s has no score, which %s needs", row + 1, group->query_id,
+                            passage->id, options->reader);
+    }
+    if (expected != NULL) {
+        return tandem_error("group %zu (query %s): passage %s has the score %g: %s expects %s as a label, or loss.labels "
+                            "\"binary\"", row + 1, group->query_id, passage->id, (double)passage->score, options->reader,
+                            expected);
     }
     return TANDEM_OK;
 }
@@ -186,18 +216,47 @@ static int take_negatives(tandem_example *example, tandem_examples *examples, co
     return TANDEM_OK;
 }
 
+/* The other positives of a list. */
+static int take_others(tandem_example *example, tandem_examples *examples, const tandem_examples_options *options,
+                       const tandem_groups *groups, size_t g, const row_maps *maps)
+{
+    const tandem_group *group = &groups->items[g];
+    size_t count = group->positive_count - 1;
+    uint32_t *rows = tandem_arena_alloc(examples->arena, count, sizeof *rows);
+    float *scores = tandem_arena_alloc(examples->arena, count, sizeof *scores);
+
+    if (rows == NULL || scores == NULL) {
+        return TANDEM_ERROR;
+    }
+    for (size_t i = 0; i < count; i++) {
+        TANDEM_TRY(check_score(options, g, group, &group->positives[i + 1]));
+        rows[i] = maps->document_row[group->positives[i + 1].text];
+        scores[i] = group->positives[i + 1].score;
+    }
+    example->others = rows;
+    example->other_scores = scores;
+    example->other_count = count;
+    return TANDEM_OK;
+}
+
+/* An example a positive; or one of them all. */
 static int add_group(tandem_examples *examples, const tandem_examples_options *options, const tandem_groups *groups,
                      size_t g, const row_maps *maps)
 {
     const tandem_group *group = &groups->items[g];
     tandem_example example = {.query = maps->query_row[group->query]};
+    bool list = (options->needs & TANDEM_TAKES_LISTS) != 0 && group->positive_count > 0;
+    size_t count = list ? 1 : group->positive_count;
 
     TANDEM_TRY(take_negatives(&example, examples, options, groups, g, maps));
-    if (options->needs_negatives && example.negative_count == 0) {
+    if (list) {
+        TANDEM_TRY(take_others(&example, examples, options, groups, g, maps));
+    }
+    if ((options->needs & TANDEM_NEEDS_NEGATIVES) != 0 && example.negative_count + example.other_count == 0) {
         examples->skipped += group->positive_count;
         return TANDEM_OK;
     }
-    for (size_t i = 0; i < group->positive_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         TANDEM_TRY(check_score(options, g, group, &group->positives[i]));
         example.positive = maps->document_row[group->positives[i].text];
         example.positive_score = group->positives[i].score;
@@ -225,13 +284,22 @@ static int build(tandem_examples *examples, const tandem_groups *groups, const t
         TANDEM_TRY(add_group(examples, options, groups, g, maps));
     }
     if (examples->count > UINT32_MAX) {
-        return tandem_error("%zu training examples are more than the %u that tandem can order", examples->count, UINT32_MAX);
+        return tandem_error("%zu training examples are more than the %u that tandem can order", examples->count,
+                            UINT32_MAX);
     }
     if (model == NULL) {
         return TANDEM_OK;
     }
+    if (options->teacher != NULL) {
+        TANDEM_TRY(tandem_model_encode_texts(&examples->teacher_queries, options->teacher, maps->query_text,
+                                             examples->query_count,
+                                             TANDEM_QUERY, true, "teacher: queries"));
+        TANDEM_TRY(tandem_model_encode_texts(&examples->teacher_documents, options->teacher, maps->document_text,
+                                             examples->document_count, TANDEM_DOCUMENT, true, "teacher: documents"));
+    }
     TANDEM_TRY(tandem_model_tokenize(&examples->queries, model, maps->query_text, examples->query_count, TANDEM_QUERY));
-    return tandem_model_tokenize(&examples->documents, model, maps->document_text, examples->document_count, TANDEM_DOCUMENT);
+    return tandem_model_tokenize(&examples->documents, model, maps->document_text, examples->document_count,
+                                 TANDEM_DOCUMENT);
 }
 
 int tandem_examples_new(tandem_examples **out, const tandem_groups *groups, const tandem_model *model,
@@ -259,6 +327,8 @@ void tandem_examples_free(tandem_examples *examples)
         free(examples->items);
         free(examples->known);
         free(examples->known_starts);
+        tandem_vectors_free(&examples->teacher_queries);
+        tandem_vectors_free(&examples->teacher_documents);
         tandem_token_store_free(examples->queries);
         tandem_token_store_free(examples->documents);
         tandem_arena_free(examples->arena);
@@ -277,7 +347,8 @@ void tandem_epoch_order(uint32_t *order, size_t count, uint64_t seed, uint64_t e
     tandem_random_shuffle(&random, order, count);
 }
 
-static void hash_passages(tandem_hasher *hasher, const tandem_groups *groups, const tandem_passage *passages, size_t count)
+static void hash_passages(tandem_hasher *hasher, const tandem_groups *groups, const tandem_passage *passages,
+                          size_t count)
 {
     tandem_hasher_int(hasher, (int64_t)count);
     for (size_t i = 0; i < count; i++) {

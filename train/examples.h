@@ -10,15 +10,20 @@
 #include "tandem/memory.h"
 #include "tandem/model.h"
 #include "tandem/token_store.h"
+#include "tandem/vectors.h"
+#include "train/losses.h"
 
 /* One positive of a group with the group's negatives; numbers are rows of the two
- * token stores. */
+ * token stores. As a list, it has the group's other positives too. */
 typedef struct {
     uint32_t query, positive;
     float positive_score;
     const uint32_t *negatives;
     const float *negative_scores;
     size_t negative_count;
+    const uint32_t *others; /* the other positives of a list */
+    const float *other_scores;
+    size_t other_count;
 } tandem_example;
 
 typedef struct {
@@ -26,6 +31,7 @@ typedef struct {
     size_t count;
     size_t skipped; /* positives of groups without the negative that the loss needs */
     tandem_token_store *queries, *documents;
+    tandem_vectors teacher_queries, teacher_documents; /* by row, of the options' teacher; else empty */
     /* Of query row q, the document rows that are no negatives of it: every positive of
      * every group with its text, and the document with the very text of the query.
      * known[known_starts[q]] .. known[known_starts[q + 1]], ascending. */
@@ -36,23 +42,26 @@ typedef struct {
 } tandem_examples;
 
 typedef struct {
-    size_t negatives;     /* of a group, at most; the first ones that are not known positives */
-    bool needs_negatives; /* leave out groups without one */
-    bool needs_scores;    /* fail where a passage has no score */
+    size_t negatives; /* of a group, at most; the first ones that are not known positives */
+    /* Of tandem_loss_needs: groups without a needed negative are left out; a passage without a
+     * needed score, or whose score is no label in the loss's range, is an error that says that
+     * `reader` needs it. */
+    unsigned needs;
+    const char *reader;
+    tandem_model *teacher; /* encodes all texts; or NULL */
 } tandem_examples_options;
 
-/* Without a model no text is tokenized and the two stores stay NULL (for tests). */
+/* What the loss that the settings name reads; without a teacher. */
+tandem_examples_options tandem_examples_options_for(const tandem_loss_settings *settings, bool cross, size_t negatives);
+
+/* Without a model no text is tokenized and the two stores stay NULL (for tests). An error names
+ * the group (a line of its file) and the passage. */
 int tandem_examples_new(tandem_examples **out, const tandem_groups *groups, const tandem_model *model,
                         const tandem_examples_options *options);
 void tandem_examples_free(tandem_examples *examples); /* NULL is fine */
 
 /* True when document row `document` is no negative of query row `query`. */
 bool tandem_examples_known(const tandem_examples *examples, uint32_t query, uint32_t document);
-
-/* masked[i * m + j] for queries [n] and documents [m], where document i is row i's
- * positive: true where another column is no negative of the row. */
-void tandem_examples_mask(bool *masked, const tandem_examples *examples, const uint32_t *queries, size_t n,
-                          const uint32_t *documents, size_t m);
 
 /* The order of an epoch: a permutation of 0 .. count - 1 that depends on seed and
  * epoch alone. Batches are runs of it, so their composition is random. */

@@ -11,6 +11,21 @@
 #include "train/trainer.h"
 
 /* ---- settings that do not go together ------------------------------------------------ */
+static int check_negatives(const tandem_train_config *config, bool cross)
+{
+    unsigned needs = tandem_loss_needs(&config->loss, cross);
+    const char *name = tandem_loss_name(&config->loss, cross);
+
+    if (config->data.negatives == 0 && (needs & TANDEM_NEEDS_NEGATIVES) != 0 && (needs & TANDEM_TAKES_LISTS) == 0) {
+        return tandem_error_code(TANDEM_USAGE, "the loss %s needs data.negatives of at least 1", name);
+    }
+    if (config->mining.refresh_epochs > 0 && (needs & (TANDEM_NEEDS_SCORES | TANDEM_READS_LABELS)) != 0) {
+        return tandem_error_code(TANDEM_USAGE, "mining.refresh_epochs: the loss %s learns the groups' scores, and those of "
+                                 "mined negatives are the retriever's", name);
+    }
+    return TANDEM_OK;
+}
+
 static int check_settings(const tandem_train_config *config, bool cross)
 {
     if (config->model == NULL) {
@@ -29,11 +44,8 @@ static int check_settings(const tandem_train_config *config, bool cross)
     if (cross && config->dev.dataset != NULL && config->dev.run == NULL) {
         return tandem_error_code(TANDEM_USAGE, "dev.dataset needs dev.run: the TREC run file whose candidates are reranked");
     }
-    if (cross && config->data.negatives == 0 && tandem_cross_loss_at((size_t)config->loss.name)->needs_negatives) {
-        return tandem_error_code(TANDEM_USAGE, "the loss %s needs data.negatives of at least 1",
-                                 tandem_cross_loss_names[config->loss.name]);
-    }
-    return TANDEM_OK;
+    TANDEM_TRY(tandem_loss_check_settings(&config->loss, cross));
+    return check_negatives(config, cross);
 }
 
 /* A directory that holds something is never written over. */
@@ -87,6 +99,45 @@ static int load_groups(tandem_trainer *t)
     return tandem_groups_from_split(&t->base, t->dataset, t->split);
 }
 
+/* A reranker has one logit; a classifier has one a class, and no order for dev to look at. */
+static int check_labels(const tandem_trainer *t)
+{
+    long long labels = (long long)tandem_model_describe(t->model)->labels;
+    bool classes = (tandem_loss_needs(&t->config->loss, true) & TANDEM_NEEDS_CLASSES) != 0;
+
+    if (!classes && labels != 1) {
+        return tandem_error("%s: a reranker has 1 label, this model has %lld", t->config->model, labels);
+    }
+    if (classes && labels < 2) {
+        return tandem_error("%s: the loss cross_entropy needs a model with 2 labels or more, this one has %lld",
+                            t->config->model, labels);
+    }
+    if (classes && t->config->dev.dataset != NULL) {
+        return tandem_error_code(TANDEM_USAGE, "dev.dataset: the loss cross_entropy trains a classifier, which ranks nothing");
+    }
+    return TANDEM_OK;
+}
+
+/* Also checks what depends on the width of the vectors. */
+static int load_teacher(tandem_trainer *t)
+{
+    const tandem_loss_settings *loss = &t->config->loss;
+    tandem_matryoshka matryoshka;
+    size_t dim = tandem_model_describe(t->model)->width, teacher = 0;
+
+    TANDEM_TRY(tandem_matryoshka_parse(&matryoshka, loss, (int64_t)dim));
+    if (loss->teacher == NULL) {
+        return TANDEM_OK;
+    }
+    TANDEM_TRY(tandem_model_load(&t->teacher, loss->teacher, NULL));
+    teacher = tandem_model_describe(t->teacher)->dim;
+    if (tandem_bi_loss_at((size_t)loss->name)->compute == tandem_loss_embed_distill && teacher != dim) {
+        return tandem_error("%s: the teacher's vectors have %zu values, the student's %zu; embed_distill needs equal ones",
+                            loss->teacher, teacher, dim);
+    }
+    return TANDEM_OK;
+}
+
 static int load_model(tandem_trainer *t)
 {
     tandem_model_options options = {
@@ -97,10 +148,7 @@ static int load_model(tandem_trainer *t)
     };
 
     TANDEM_TRY(tandem_model_load(&t->model, t->config->model, &options));
-    if (t->cross && tandem_model_describe(t->model)->labels != 1) {
-        return tandem_error("%s: a reranker has 1 label, this model has %lld", t->config->model,
-                            (long long)tandem_model_describe(t->model)->labels);
-    }
+    TANDEM_TRY(t->cross ? check_labels(t) : load_teacher(t));
     t->weights = tandem_model_parameters(t->model, &t->floats);
     t->gradients = tandem_model_gradients(t->model);
     if (t->gradients == NULL) {
@@ -119,13 +167,11 @@ static int load_model(tandem_trainer *t)
 
 int tandem_trainer_make_examples(tandem_trainer *t)
 {
-    tandem_examples_options options = {
-        .negatives = (size_t)t->config->data.negatives,
-        .needs_negatives = t->cross && tandem_cross_loss_at((size_t)t->config->loss.name)->needs_negatives,
-        .needs_scores = t->config->loss.offset_scale > 0.0,
-    };
+    tandem_examples_options options = tandem_examples_options_for(&t->config->loss, t->cross,
+                                                                  (size_t)t->config->data.negatives);
     tandem_examples *examples = NULL;
 
+    options.teacher = t->teacher;
     TANDEM_TRY(tandem_examples_new(&examples, t->mined != NULL ? t->mined : t->base, t->model, &options));
     tandem_examples_free(t->examples);
     t->examples = examples;
@@ -168,6 +214,10 @@ static int hash_data(tandem_trainer *t)
     tandem_hasher_hash(hasher, tandem_tokenizer_hash(tandem_model_tokenizer(t->model)));
     if (t->dataset != NULL) {
         tandem_hasher_hash(hasher, t->dataset->hash);
+    }
+    if (t->teacher != NULL) {
+        tandem_hasher_hash(hasher, tandem_model_key(t->teacher, TANDEM_QUERY));
+        tandem_hasher_hash(hasher, tandem_model_key(t->teacher, TANDEM_DOCUMENT));
     }
     t->data = tandem_hasher_done(hasher);
     return TANDEM_OK;
@@ -263,6 +313,7 @@ void tandem_trainer_close(tandem_trainer *t)
     tandem_adamw_free(t->adamw);
     tandem_examples_free(t->examples);
     tandem_model_free(t->model);
+    tandem_model_free(t->teacher);
     tandem_groups_free(t->base);
     tandem_groups_free(t->mined);
     tandem_split_free(t->split);

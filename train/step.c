@@ -3,14 +3,18 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tandem/memory.h"
+#include "tandem/random.h"
 #include "train/forward.h"
+#include "train/in_batch.h"
 
 struct tandem_stepper {
     tandem_model *model;
     tandem_forward forward;
-    tandem_arena *arena; /* of one step */
+    tandem_arena *arena;   /* of one step */
+    tandem_arena *scratch; /* of one part of its loss */
 };
 
 int tandem_stepper_new(tandem_stepper **out, tandem_model *model)
@@ -22,7 +26,8 @@ int tandem_stepper_new(tandem_stepper **out, tandem_model *model)
     }
     stepper->model = model;
     stepper->arena = tandem_arena_new();
-    if (stepper->arena == NULL) {
+    stepper->scratch = tandem_arena_new();
+    if (stepper->arena == NULL || stepper->scratch == NULL) {
         tandem_stepper_free(stepper);
         return TANDEM_ERROR;
     }
@@ -35,6 +40,7 @@ void tandem_stepper_free(tandem_stepper *stepper)
     if (stepper != NULL) {
         tandem_forward_free(&stepper->forward);
         tandem_arena_free(stepper->arena);
+        tandem_arena_free(stepper->scratch);
         free(stepper);
     }
 }
@@ -43,85 +49,150 @@ void tandem_stepper_free(tandem_stepper *stepper)
  * their dropout masks. A step has fewer than 2^20 parts: batch_size is at most that. */
 static tandem_dropout part_dropout(bool train, uint64_t seed, uint64_t step, size_t part)
 {
-    return (tandem_dropout){train, seed, step << 20 | part};
+    return (tandem_dropout){.train = train, .seed = seed, .step = step << 20 | part};
 }
 
-/* ---- bi-encoder ------------------------------------------------------------------- */
-/* The step's texts: `n` queries, then `m` documents, the first n of them the
- * positives of their rows. */
-typedef struct {
-    size_t n, m;
-    tandem_sequence *sequences;    /* [n + m] */
-    uint32_t *queries, *documents; /* rows of the token stores, [n], [m] */
-    bool *masked;                  /* [n * m] */
-} bi_batch;
-
-static int lay_out_bi(bi_batch *out, tandem_arena *arena, const tandem_examples *examples, const uint32_t *batch, size_t count)
+/* Each example's positive in its place, then all negatives. */
+static int lay_out_texts(tandem_batch_texts *out, tandem_arena *arena, const tandem_examples *examples,
+                         const uint32_t *batch, size_t count)
 {
-    size_t documents = count, cells = 0;
+    size_t m = count, next = count;
 
     for (size_t i = 0; i < count; i++) {
-        documents += examples->items[batch[i]].negative_count;
+        m += examples->items[batch[i]].negative_count;
     }
-    if (!tandem_size_mul(&cells, count, documents)) {
-        return tandem_error("a step of %zu queries and %zu documents is too large", count, documents);
-    }
-    *out = (bi_batch){.n = count, .m = documents};
-    out->sequences = tandem_arena_alloc(arena, count + documents, sizeof *out->sequences);
+    *out = (tandem_batch_texts){.n = count, .m = m};
     out->queries = tandem_arena_alloc(arena, count, sizeof *out->queries);
-    out->documents = tandem_arena_alloc(arena, documents, sizeof *out->documents);
-    out->masked = tandem_arena_alloc(arena, cells, sizeof *out->masked);
-    if (out->sequences == NULL || out->queries == NULL || out->documents == NULL || out->masked == NULL) {
+    out->documents = tandem_arena_alloc(arena, m, sizeof *out->documents);
+    out->owner = tandem_arena_alloc(arena, m, sizeof *out->owner);
+    out->scores = tandem_arena_alloc(arena, m, sizeof *out->scores);
+    if (out->queries == NULL || out->documents == NULL || out->owner == NULL || out->scores == NULL) {
         return TANDEM_ERROR;
     }
-    size_t next = count;
-
     for (size_t i = 0; i < count; i++) {
         const tandem_example *example = &examples->items[batch[i]];
 
         out->queries[i] = example->query;
         out->documents[i] = example->positive;
-        for (size_t k = 0; k < example->negative_count; k++) {
-            out->documents[next++] = example->negatives[k];
+        out->owner[i] = (uint32_t)i;
+        out->scores[i] = example->positive_score;
+        for (size_t k = 0; k < example->negative_count; k++, next++) {
+            out->documents[next] = example->negatives[k];
+            out->owner[next] = (uint32_t)i;
+            out->scores[next] = example->negative_scores[k];
         }
     }
-    for (size_t i = 0; i < count; i++) {
-        out->sequences[i] = (tandem_sequence){.first = tandem_token_store_get(examples->queries, out->queries[i])};
-    }
-    for (size_t j = 0; j < documents; j++) {
-        out->sequences[count + j] = (tandem_sequence){.first = tandem_token_store_get(examples->documents, out->documents[j])};
-    }
-    tandem_examples_mask(out->masked, examples, out->queries, count, out->documents, documents);
     return TANDEM_OK;
 }
 
-static int bi_forward_backward(tandem_step_figures *figures, tandem_stepper *stepper, const bi_batch *batch,
-                               double scale, tandem_dropout dropout)
+/* ---- bi-encoder ------------------------------------------------------------------- */
+/* The step's texts, queries first, and what they are to each other. */
+typedef struct {
+    tandem_batch_texts texts;
+    tandem_sequence *sequences; /* [n + m] */
+    tandem_bi_candidates candidates;
+} bi_batch;
+
+static int lay_out_bi(bi_batch *out, tandem_arena *arena, const tandem_examples *examples, const uint32_t *batch,
+                      size_t count)
 {
-    tandem_tensor *embeddings = NULL, *queries = NULL, *documents = NULL, *loss = NULL;
-    int64_t n = (int64_t)batch->n, m = (int64_t)batch->m;
+    size_t *starts = NULL;
+    uint32_t *known = NULL;
+    int64_t *classes = NULL;
+
+    TANDEM_TRY(lay_out_texts(&out->texts, arena, examples, batch, count));
+    size_t n = out->texts.n, m = out->texts.m;
+
+    out->sequences = tandem_arena_alloc(arena, n + m, sizeof *out->sequences);
+    if (out->sequences == NULL) {
+        return TANDEM_ERROR;
+    }
+    for (size_t i = 0; i < n; i++) {
+        out->sequences[i].first = tandem_token_store_get(examples->queries, out->texts.queries[i]);
+        out->sequences[i].pair = false;
+    }
+    for (size_t j = 0; j < m; j++) {
+        out->sequences[n + j].first = tandem_token_store_get(examples->documents, out->texts.documents[j]);
+        out->sequences[n + j].pair = false;
+    }
+    TANDEM_TRY(tandem_batch_known(&starts, &known, examples, &out->texts, arena));
+    TANDEM_TRY(tandem_batch_classes(&classes, starts, known, &out->texts, arena));
+    out->candidates = (tandem_bi_candidates){.n = n, .m = m, .owner = out->texts.owner, .known_starts = starts,
+                                             .known = known,
+                                             .scores = out->texts.scores, .classes = classes};
+    return TANDEM_OK;
+}
+
+/* The rows' vectors of the teacher. */
+static int gather(tandem_tensor **out, const tandem_vectors *vectors, const uint32_t *rows, size_t count,
+                  tandem_arena *arena)
+{
+    int64_t shape[2] = {(int64_t)count, (int64_t)vectors->dim};
+    float *data = tandem_arena_alloc(arena, count, vectors->dim * sizeof *data);
+
+    for (size_t i = 0; data != NULL && i < count; i++) {
+        memcpy(data + i * vectors->dim, vectors->data + rows[i] * vectors->dim, vectors->dim * sizeof *data);
+    }
+    return data == NULL ? TANDEM_ERROR : tandem_tensor_from(out, data, shape, 2);
+}
+
+static int set_teacher(bi_batch *batch, const tandem_examples *examples, tandem_arena *arena)
+{
+    tandem_tensor *queries = NULL, *documents = NULL;
+
+    if (examples->teacher_queries.data == NULL) {
+        return TANDEM_OK;
+    }
+    TANDEM_TRY(gather(&queries, &examples->teacher_queries, batch->texts.queries, batch->texts.n, arena));
+    TANDEM_TRY(gather(&documents, &examples->teacher_documents, batch->texts.documents, batch->texts.m, arena));
+    batch->candidates.teacher_queries = queries;
+    batch->candidates.teacher_documents = documents;
+    return TANDEM_OK;
+}
+
+/* Queries and documents have gone through one forward; so do their gradients backward. */
+static int backward(const tandem_tensor *embeddings, const tandem_tensor *queries, const tandem_tensor *documents)
+{
+    const tandem_tensor *sides[2] = {queries, documents};
+    tandem_tensor *gradient = NULL;
+
+    TANDEM_TRY(tandem_op_cat(&gradient, sides, 2, 0));
+    return tandem_backward_with(embeddings, gradient);
+}
+
+static int bi_forward_backward(tandem_step_figures *figures, tandem_stepper *stepper, const bi_batch *batch,
+                               tandem_dropout dropout)
+{
+    tandem_tensor *embeddings = NULL, *queries = NULL, *documents = NULL;
+    tandem_tensor *query_gradients = NULL, *document_gradients = NULL;
+    int64_t n = (int64_t)batch->texts.n, m = (int64_t)batch->texts.m;
 
     TANDEM_TRY(tandem_forward_run(&embeddings, &figures->tokens, &stepper->forward, stepper->model, batch->sequences,
-                                  batch->n + batch->m, dropout));
+                                  batch->texts.n + batch->texts.m, dropout));
     TANDEM_TRY(tandem_op_narrow(&queries, embeddings, 0, 0, n));
     TANDEM_TRY(tandem_op_narrow(&documents, embeddings, 0, n, m));
-    TANDEM_TRY(tandem_loss_mnrl(&loss, queries, documents, batch->masked, scale));
-    TANDEM_TRY(tandem_tensor_item(loss, &figures->loss));
-    return isfinite(figures->loss) ? tandem_backward(loss) : TANDEM_OK;
+    TANDEM_TRY(tandem_bi_loss_run(&figures->loss, &query_gradients, &document_gradients, queries, documents,
+                                  &batch->candidates));
+    return isfinite(figures->loss) ? backward(embeddings, query_gradients, document_gradients) : TANDEM_OK;
 }
 
 int tandem_step_bi(tandem_step_figures *figures, tandem_stepper *stepper, const tandem_examples *examples,
-                   const uint32_t *batch, size_t count, double scale, bool train, uint64_t seed, uint64_t step)
+                   const uint32_t *batch, size_t count, const tandem_loss_settings *settings, bool train, uint64_t seed,
+                   uint64_t step)
 {
     bi_batch laid_out = {0};
 
     *figures = (tandem_step_figures){0};
     tandem_arena_reset(stepper->arena);
     TANDEM_TRY(lay_out_bi(&laid_out, stepper->arena, examples, batch, count));
+    laid_out.candidates.settings = settings;
+    laid_out.candidates.scratch = stepper->scratch;
     figures->pairs = count;
     TANDEM_TRY(tandem_scope_begin());
     int previous = tandem_grad_enable(1);
-    int rc = bi_forward_backward(figures, stepper, &laid_out, scale, part_dropout(train, seed, step, 0));
+    int rc = set_teacher(&laid_out, examples, stepper->arena);
+
+    rc = rc < 0 ? rc : bi_forward_backward(figures, stepper, &laid_out, part_dropout(train, seed, step, 0));
     tandem_grad_enable(previous);
     tandem_scope_end();
     return rc;
@@ -131,39 +202,83 @@ int tandem_step_bi(tandem_step_figures *figures, tandem_stepper *stepper, const 
 typedef struct {
     tandem_candidates candidates;
     tandem_sequence *sequences; /* [candidates.starts[groups]] */
+    float *labels, *offsets;
 } cross_batch;
 
-static int lay_out_cross(cross_batch *out, tandem_arena *arena, const tandem_examples *examples, const uint32_t *batch,
-                         size_t count, const tandem_cross_step *options)
+/* What a pair's label is, of a positive or a negative with a score or NaN. */
+static float label_of(const tandem_loss_settings *settings, bool positive, float score)
 {
-    size_t pairs = count, row = 0;
+    const tandem_cross_loss *loss = tandem_cross_loss_at((size_t)settings->name);
+    bool scores = settings->labels == TANDEM_LABELS_SCORES || (loss->needs & TANDEM_NEEDS_SCORES) != 0;
 
+    return scores && !isnan(score) ? score : positive ? 1.0F : 0.0F;
+}
+
+static void add_pair(cross_batch *out, size_t row, const tandem_examples *examples, uint32_t query, uint32_t document,
+                     bool positive, float score, const tandem_loss_settings *settings)
+{
+    out->sequences[row] = (tandem_sequence){tandem_token_store_get(examples->queries, query),
+                                            tandem_token_store_get(examples->documents, document), true};
+    out->labels[row] = label_of(settings, positive, score);
+    out->offsets[row] = (float)(settings->offset_scale * (double)score);
+}
+
+/* The pairs of an example, its positives first; the row after the last. */
+static size_t add_example(cross_batch *out, size_t row, const tandem_examples *examples, const tandem_example *example,
+                          const tandem_loss_settings *settings)
+{
+    add_pair(out, row++, examples, example->query, example->positive, true, example->positive_score, settings);
+    for (size_t k = 0; k < example->other_count; k++) {
+        add_pair(out, row++, examples, example->query, example->others[k], true, example->other_scores[k], settings);
+    }
+    for (size_t k = 0; k < example->negative_count; k++) {
+        add_pair(out, row++, examples, example->query, example->negatives[k], false, example->negative_scores[k],
+                 settings);
+    }
+    return row;
+}
+
+/* Documents that each group takes from other groups of the step. */
+static size_t drawn_of(const tandem_loss_settings *settings)
+{
+    bool draws = tandem_cross_loss_at((size_t)settings->name)->compute == tandem_loss_cross_mnrl;
+
+    return draws ? (size_t)settings->in_batch_negatives : 0;
+}
+
+static int lay_out_cross(cross_batch *out, tandem_arena *arena, const tandem_examples *examples, const uint32_t *batch,
+                         size_t count, const tandem_loss_settings *settings, tandem_random random)
+{
+    size_t drawn = drawn_of(settings), pairs = count * (1 + drawn), row = 0;
+    tandem_batch_texts texts;
+
+    TANDEM_TRY(lay_out_texts(&texts, arena, examples, batch, count));
     for (size_t i = 0; i < count; i++) {
-        pairs += examples->items[batch[i]].negative_count;
+        pairs += examples->items[batch[i]].negative_count + examples->items[batch[i]].other_count;
     }
     size_t *starts = tandem_arena_alloc(arena, count + 1, sizeof *starts);
-    float *labels = tandem_arena_alloc(arena, pairs, sizeof *labels);
-    float *offsets = tandem_arena_alloc(arena, pairs, sizeof *offsets);
+    uint32_t *room = tandem_arena_alloc(arena, texts.m, sizeof *room);
+    uint32_t *picks = tandem_arena_alloc(arena, drawn, sizeof *picks);
+
+    out->labels = tandem_arena_alloc(arena, pairs, sizeof *out->labels);
+    out->offsets = tandem_arena_alloc(arena, pairs, sizeof *out->offsets);
     out->sequences = tandem_arena_alloc(arena, pairs, sizeof *out->sequences);
-    if (starts == NULL || labels == NULL || offsets == NULL || out->sequences == NULL) {
+    if (starts == NULL || room == NULL || picks == NULL || out->labels == NULL || out->offsets == NULL ||
+        out->sequences == NULL) {
         return TANDEM_ERROR;
     }
     for (size_t i = 0; i < count; i++) {
-        const tandem_example *example = &examples->items[batch[i]];
-        tandem_bare query = tandem_token_store_get(examples->queries, example->query);
-
         starts[i] = row;
-        for (size_t k = 0; k <= example->negative_count; k++, row++) {
-            uint32_t document = k == 0 ? example->positive : example->negatives[k - 1];
-            float score = k == 0 ? example->positive_score : example->negative_scores[k - 1];
-
-            out->sequences[row] = (tandem_sequence){query, tandem_token_store_get(examples->documents, document), true};
-            labels[row] = k == 0 ? 1.0F : 0.0F;
-            offsets[row] = (float)(options->offset_scale * (double)score);
+        row = add_example(out, row, examples, &examples->items[batch[i]], settings);
+        size_t more = tandem_batch_draw(picks, drawn, i, examples, &texts, room, &random);
+        for (size_t k = 0; k < more; k++) {
+            add_pair(out, row++, examples, texts.queries[i], texts.documents[picks[k]], false, NAN, settings);
         }
     }
     starts[count] = row;
-    out->candidates = (tandem_candidates){count, starts, labels, options->offset_scale > 0.0 ? offsets : NULL, options->pos_weight};
+    out->candidates = (tandem_candidates){.groups = count, .starts = starts, .labels = out->labels,
+                                          .settings = settings,
+                                          .offsets = settings->offset_scale > 0.0 ? out->offsets : NULL};
     return TANDEM_OK;
 }
 
@@ -201,32 +316,36 @@ static cross_batch part_of(const cross_batch *batch, size_t first, size_t last, 
 }
 
 static int cross_forward_backward(tandem_step_figures *figures, tandem_stepper *stepper, const cross_batch *part,
-                                  const tandem_cross_loss *loss, size_t all_terms, tandem_dropout dropout)
+                                  size_t all_terms, tandem_dropout dropout)
 {
+    const tandem_cross_loss *loss = tandem_cross_loss_at((size_t)part->candidates.settings->name);
     tandem_tensor *logits = NULL, *mean = NULL, *weighted = NULL;
-    double value = 0.0, share = (double)loss->terms(&part->candidates) / (double)all_terms;
+    size_t terms = loss->terms(&part->candidates);
+    double value = 0.0;
 
     TANDEM_TRY(tandem_forward_run(&logits, &figures->tokens, &stepper->forward, stepper->model, part->sequences,
                                   part->candidates.starts[part->candidates.groups], dropout));
     TANDEM_TRY(loss->compute(&mean, logits, &part->candidates));
-    TANDEM_TRY(tandem_op_scale(&weighted, mean, share));
+    TANDEM_TRY(tandem_op_scale(&weighted, mean, terms == 0 ? 0.0 : (double)terms / (double)all_terms));
     TANDEM_TRY(tandem_tensor_item(weighted, &value));
     figures->loss += value;
     return isfinite(value) ? tandem_backward(weighted) : TANDEM_OK;
 }
 
 int tandem_step_cross(tandem_step_figures *figures, tandem_stepper *stepper, const tandem_examples *examples,
-                      const uint32_t *batch, size_t count, const tandem_cross_step *options, bool train,
-                      uint64_t seed, uint64_t step)
+                      const uint32_t *batch, size_t count, const tandem_loss_settings *settings, size_t forward_tokens,
+                      bool train, uint64_t seed, uint64_t step)
 {
     cross_batch whole = {0};
     int rc = TANDEM_OK;
 
     *figures = (tandem_step_figures){0};
     tandem_arena_reset(stepper->arena);
-    TANDEM_TRY(lay_out_cross(&whole, stepper->arena, examples, batch, count, options));
+    TANDEM_TRY(lay_out_cross(&whole, stepper->arena, examples, batch, count, settings,
+                             tandem_random_stream(seed, "in-batch negatives", step)));
+    whole.candidates.scratch = stepper->scratch;
     figures->pairs = whole.candidates.starts[count];
-    size_t terms = options->loss->terms(&whole.candidates);
+    size_t terms = tandem_cross_loss_at((size_t)settings->name)->terms(&whole.candidates);
     size_t *starts = tandem_arena_alloc(stepper->arena, count + 1, sizeof *starts);
 
     if (starts == NULL) {
@@ -236,14 +355,15 @@ int tandem_step_cross(tandem_step_figures *figures, tandem_stepper *stepper, con
     for (size_t first = 0, part = 0; rc == TANDEM_OK && first < count && isfinite(figures->loss); part++) {
         size_t last = first + 1, tokens = group_tokens(stepper->model, &whole, first);
 
-        while (last < count && (tokens += group_tokens(stepper->model, &whole, last)) <= options->forward_tokens) {
+        while (last < count && (tokens += group_tokens(stepper->model, &whole, last)) <= forward_tokens) {
             last++;
         }
         cross_batch cut = part_of(&whole, first, last, starts);
 
+        tandem_arena_reset(stepper->scratch);
         rc = tandem_scope_begin();
         if (rc == TANDEM_OK) {
-            rc = cross_forward_backward(figures, stepper, &cut, options->loss, terms, part_dropout(train, seed, step, part));
+            rc = cross_forward_backward(figures, stepper, &cut, terms, part_dropout(train, seed, step, part));
             tandem_scope_end();
         }
         first = last;

@@ -30,17 +30,12 @@ void tandem_stepper_free(tandem_stepper *stepper);                 /* NULL is fi
  * batch[0 .. count). `step` numbers the dropout masks: one number a step of a run.
  * When the loss is not finite, figures->loss says so, and the gradients are void. */
 int tandem_step_bi(tandem_step_figures *figures, tandem_stepper *stepper, const tandem_examples *examples,
-                   const uint32_t *batch, size_t count, double scale, bool train, uint64_t seed, uint64_t step);
+                   const uint32_t *batch, size_t count, const tandem_loss_settings *settings, bool train, uint64_t seed,
+                   uint64_t step);
 
-typedef struct {
-    const tandem_cross_loss *loss;
-    double pos_weight;
-    double offset_scale; /* times the examples' scores, added to the logits; 0: off */
-    size_t forward_tokens;
-} tandem_cross_step;
-
+/* `forward_tokens`: of one forward, as above. */
 int tandem_step_cross(tandem_step_figures *figures, tandem_stepper *stepper, const tandem_examples *examples,
-                      const uint32_t *batch, size_t count, const tandem_cross_step *options, bool train,
-                      uint64_t seed, uint64_t step);
+                      const uint32_t *batch, size_t count, const tandem_loss_settings *settings, size_t forward_tokens,
+                      bool train, uint64_t seed, uint64_t step);
 
 #endif

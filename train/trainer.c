@@ -65,17 +65,11 @@ static int forward_backward(tandem_step_figures *figures, tandem_trainer *t)
 
     memset(t->gradients, 0, t->floats * sizeof *t->gradients);
     if (!t->cross) {
-        return tandem_step_bi(figures, t->stepper, t->examples, t->order + first, count, t->config->loss.scale, true,
+        return tandem_step_bi(figures, t->stepper, t->examples, t->order + first, count, &t->config->loss, true,
                               t->dropout_seed, t->state.step);
     }
-    tandem_cross_step options = {
-        .loss = tandem_cross_loss_at((size_t)t->config->loss.name),
-        .pos_weight = t->config->loss.pos_weight,
-        .offset_scale = t->config->loss.offset_scale,
-        .forward_tokens = TANDEM_FORWARD_TOKENS,
-    };
-    return tandem_step_cross(figures, t->stepper, t->examples, t->order + first, count, &options, true, t->dropout_seed,
-                             t->state.step);
+    return tandem_step_cross(figures, t->stepper, t->examples, t->order + first, count, &t->config->loss,
+                             TANDEM_FORWARD_TOKENS, true, t->dropout_seed, t->state.step);
 }
 
 /* Counts a step that gave nothing to learn from; fails when there are too many. */

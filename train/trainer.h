@@ -30,6 +30,7 @@ typedef struct {
     tandem_split *split;
     tandem_groups *base, *mined; /* as given; with the negatives mined last, or NULL */
     tandem_model *model;
+    tandem_model *teacher; /* that loss.teacher names, or NULL */
     tandem_examples *examples;
     tandem_stepper *stepper;
     tandem_adamw *adamw;

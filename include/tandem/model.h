@@ -32,29 +32,39 @@ typedef struct {
 } tandem_model_options;
 
 /* A directory as sentence-transformers or transformers writes it (old and new layouts):
- * config.json, model.safetensors, tokenizer.json or vocab.txt, and for a bi-encoder
- * modules.json, 1_Pooling/config.json, sentence_bert_config.json,
- * config_sentence_transformers.json where present (mean pooling where not). Weights
- * with or without the family's prefix ("bert."). Missing or unknown weights are
- * listed and refused, but for a head that options name as new; the heads of
- * pretraining ("cls.") are ignored. An unknown model_type or module is refused by name.
+ * config.json, the weights in model.safetensors or in the shards that
+ * model.safetensors.index.json lists, tokenizer.json or vocab.txt, and for a bi-encoder
+ * modules.json with the modules' folders, sentence_bert_config.json and
+ * config_sentence_transformers.json where present (mean pooling where not). After Pooling any
+ * of Dense, LayerNorm and Normalize may follow; their weights are parameters, too.
  *
- * A new head: the pooler that the encoder came with, else a new one, and a classifier
- * with one label; weights from N(0, initializer_range), biases 0.
+ * The families are those of docs/models.md. Weights with or without the family's prefix
+ * ("bert."), in float32, float16, bfloat16 or float64; all is computed, and written, in
+ * float32. Missing or unknown weights are listed and refused, but for a head that options
+ * name as new; the heads of pretraining ("cls.", "lm_head.") are ignored. An unknown
+ * model_type or module, a setting that changes the forward pass in a way that tandem does
+ * not have, and a model that brings code of its own (auto_map) are refused by name.
+ *
+ * A new head: the layers between pooling and classifier that the checkpoint came with, else
+ * new ones, and a classifier with one label; weights from N(0, initializer_range),
+ * biases 0, a norm's weights 1.
  *
  * The limit in tokens is options->max_length; else, of a bi-encoder, max_seq_length of
  * sentence_bert_config.json; else model_max_length of tokenizer_config.json; never more
- * than the model has positions. The prompt of documents is that called "document", else
- * "passage", else "corpus"; a cross-encoder has none. `options` NULL: a bi-encoder. */
+ * than the model has positions. The prompt of queries is that called "query", of documents
+ * "document", else "passage", else "corpus"; where there is none of these names it is the one that
+ * default_prompt_name names. A cross-encoder has none. `options` NULL: a bi-encoder. */
 int tandem_model_load(tandem_model **out, const char *directory, const tandem_model_options *options);
-/* What a directory holds, by its config.json: a cross-encoder when an architecture ends in
- * "ForSequenceClassification", else a bi-encoder. */
+/* What a directory holds: what model_type of config_sentence_transformers.json says; else a
+ * bi-encoder when modules.json lists more than one module; else, by config.json, a
+ * cross-encoder when an architecture ends in "ForSequenceClassification", else a bi-encoder. */
 int tandem_model_detect(tandem_model_kind *out, const char *directory);
 void tandem_model_free(tandem_model *model); /* NULL is fine */
 
 /* Writes a directory that sentence-transformers (bi-encoder; the layout that versions
- * before 5.4 read too) or transformers (cross-encoder) and every tool of the field
- * load: complete under its name, or not at all. The tokenizer's files are copied from the
+ * before 5.4 read too, unless poolings are joined in an order that only 5.4 can say) or
+ * transformers (cross-encoder) and every tool of the field load: complete under its name,
+ * or not at all. Weights are float32 in one model.safetensors, whatever they were read from. The tokenizer's files are copied from the
  * directory that the model was loaded from, which must still be there; settings of
  * config.json that tandem does not read are kept. A new head of one label is marked with
  * a sigmoid for its scores, which leaves their order as it is; one that was loaded keeps
@@ -62,22 +72,37 @@ void tandem_model_free(tandem_model *model); /* NULL is fine */
 int tandem_model_save(const tandem_model *model, const char *directory);
 
 typedef struct {
+    const char *name, *text;
+} tandem_prompt;
+
+typedef struct {
     tandem_model_kind kind;
     const char *family; /* "bert" */
     int64_t hidden, layers, heads, intermediate, vocab, positions, types;
+    bool reads_types;      /* token type ids are read; else they are 0, whatever the tokenizer says */
     size_t max_length;     /* tokens with special ones */
-    size_t dim;            /* of an embedding */
-    tandem_pooling pooling;
-    bool normalize;        /* a Normalize module follows pooling */
+    size_t width;          /* of a vector as tandem_model_embed gives it */
+    size_t dim;            /* of an embedding: width, or less where truncate_dim cuts it (Matryoshka) */
+    tandem_pooling pooling[6]; /* [poolings], their vectors joined in this order */
+    size_t poolings;
+    bool include_prompt;   /* false: pooling leaves the tokens of a prompt out */
+    bool normalize;        /* the last module is Normalize: vectors have length 1 (before they are cut) */
     bool cosine;           /* vectors are compared by their cosine, else by dot product (similarity_fn_name) */
     int64_t labels;        /* cross-encoder */
-    const char *query_prompt, *document_prompt; /* never NULL */
+    const tandem_prompt *prompts; /* [prompt_count], as the directory lists them */
+    size_t prompt_count;
+    const char *default_prompt_name; /* or NULL */
+    const char *query_prompt, *document_prompt; /* those in use; never NULL */
     const char *directory; /* it was loaded from */
     double norm_eps;
 } tandem_model_info;
 
 const tandem_model_info *tandem_model_describe(const tandem_model *model); /* borrowed */
 const tandem_tokenizer *tandem_model_tokenizer(const tandem_model *model); /* borrowed */
+/* The text of a prompt of the directory; NULL, with a message that lists the known ones. */
+const char *tandem_model_find_prompt(const tandem_model *model, const char *name);
+/* Puts `prompt` before a side's texts from now on (copied); "": none. It is not saved. */
+int tandem_model_set_prompt(tandem_model *model, tandem_side side, const char *prompt);
 /* Sizes, activation, and the place of every weight in the arenas; borrowed. */
 const tandem_encoder_spec *tandem_model_spec(const tandem_model *model);
 
@@ -85,11 +110,11 @@ const tandem_encoder_spec *tandem_model_spec(const tandem_model *model);
 /* One weight under its Hugging Face name, a run of the arena. A bi-encoder's pooler, which
  * nothing reads, is no parameter: it is kept aside and written back as it was. */
 typedef struct {
-    const char *name; /* as model.safetensors has it, e.g. "encoder.layer.0.output.dense.weight" */
+    const char *name; /* as model.safetensors has it, e.g. "encoder.layer.0.output.dense.weight"; of a module with its folder: "2_Dense.linear.weight" */
     int dims;
     int64_t shape[4];
     size_t offset, count; /* floats in the arena */
-    bool decay;           /* false for biases and LayerNorm */
+    bool decay;           /* false for biases and norms */
 } tandem_parameter;
 
 size_t tandem_model_parameter_count(const tandem_model *model);
@@ -99,13 +124,16 @@ float *tandem_model_parameters(const tandem_model *model, size_t *floats);
 float *tandem_model_gradients(const tandem_model *model); /* NULL with the message set */
 tandem_hash tandem_model_weights_hash(const tandem_model *model); /* of the weights as they are now */
 /* Of everything that an embedding of a side depends on: weights, tokenizer, prompt, pooling,
- * normalization, limit. */
+ * modules, limit, and what config.json says of the forward pass. */
 tandem_hash tandem_model_key(const tandem_model *model, tandem_side side);
 
 /* ---- differentiable, over one packed batch -------------------------------------------------- */
 /* To be called inside a scope (shim.h), which frees what they leave behind. */
-/* [count, dim]: hidden states, pooled, normalized if the model says so. */
+/* [count, width]: hidden states, pooled, through the modules; not cut to `dim`. */
 int tandem_model_embed(tandem_tensor **out, tandem_model *model, const tandem_batch *batch, tandem_dropout dropout);
+/* The same, where sides[i] says whose prompt sequence i begins with. A model that pools without
+ * prompts (include_prompt) and has one in use needs it: tandem_model_embed fails there. */
+int tandem_model_embed_sides(tandem_tensor **out, tandem_model *model, const tandem_batch *batch, const tandem_side *sides, tandem_dropout dropout);
 /* [count, labels], before any activation. */
 int tandem_model_logits(tandem_tensor **out, tandem_model *model, const tandem_batch *batch, tandem_dropout dropout);
 
@@ -115,10 +143,10 @@ int tandem_model_append(const tandem_model *model, tandem_batch_builder *builder
 /* ---- inference --------------------------------------------------------------------------------- */
 /* Token ids of texts with the model's tokenizer, limit and the side's prompt. */
 int tandem_model_tokenize(tandem_token_store **out, const tandem_model *model, const tandem_text *texts, size_t count, tandem_side side);
-/* Embeddings of all texts of a store, out[count * dim], in store order. `title` names
+/* Embeddings of all texts of a store that tandem_model_tokenize made for `side`, out[count * dim], in store order. `title` names
  * the progress line, NULL: none. Batches by token budget, longest first.
  * TANDEM_INTERRUPTED when a signal came. */
-int tandem_model_encode(float *out, tandem_model *model, const tandem_token_store *store, const char *title);
+int tandem_model_encode(float *out, tandem_model *model, const tandem_token_store *store, tandem_side side, const char *title);
 /* Both steps; with `cache`, the vectors are read from and kept in the cache (cache.h). */
 int tandem_model_encode_texts(tandem_vectors *out, tandem_model *model, const tandem_text *texts, size_t count, tandem_side side, bool cache, const char *title);
 

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "tandem/error.h"
+#include "tandem/loss.h"
 #include "tandem/memory.h"
 #include "tandem/settings.h"
 
@@ -24,12 +25,7 @@ typedef struct {
         int64_t negatives; /* of each group used per step */
     } data;
     int64_t max_length;
-    struct {
-        int64_t name; /* choice: mnrl | bce, pairwise, softmax */
-        double scale;        /* mnrl */
-        double pos_weight;   /* bce */
-        double offset_scale; /* cross-encoder: times the groups' scores, added to the logits; 0: off */
-    } loss;
+    tandem_loss_settings loss;
     int64_t batch_size; /* groups a step */
     int64_t epochs;
     double learning_rate, warmup_ratio, weight_decay, max_grad_norm;
@@ -54,7 +50,7 @@ typedef struct {
 } tandem_train_config;
 
 /* The tables of the two commands. They share most rows; `loss` differs, `mining` is the
- * bi-encoder's alone, dev.run and loss.offset_scale are the cross-encoder's. */
+ * bi-encoder's alone, dev.run is the cross-encoder's. */
 const tandem_setting *tandem_train_settings(bool cross, size_t *count);
 
 typedef struct {

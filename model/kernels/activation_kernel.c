@@ -1,8 +1,10 @@
-/* activation_kernel.c - bias and activation in one pass, and their backward pass. */
+/* activation_kernel.c - bias, activation, gate and dropout in one pass, and their
+ * backward pass. */
 #include <string.h>
 
 #include "model/kernels/chunks.h"
 #include "model/kernels/kernels.h"
+#include "model/kernels/mask.h"
 #include "model/kernels/simd.h"
 
 tandem_activation_forward_fn TANDEM_KERNEL(activation_forward);
@@ -72,80 +74,126 @@ ALWAYS_INLINE vfloat slope(tandem_activation activation, vfloat x) {
     }
 }
 
-/* One row of the vector loop; `activation` is a constant after inlining. */
-ALWAYS_INLINE void forward_row(tandem_activation activation, const float *x, const float *bias, size_t width, float *out) {
-    size_t i = 0;
-    for (; i + LANES <= width; i += LANES) {
-        vfloat v = vload(x + i);
-        vstore(out + i, activate(activation, bias == NULL ? v : v + vload(bias + i)));
+/* `left` elements, or a whole vector, of x + bias. */
+ALWAYS_INLINE vfloat biased(const float *x, const float *bias, size_t left) {
+    vfloat v = left >= LANES ? vload(x) : vload_part(x, left);
+    if (bias != NULL) {
+        v += left >= LANES ? vload(bias) : vload_part(bias, left);
     }
-    if (i < width) {
-        vfloat v = vload_part(x + i, width - i);
-        vstore_part(out + i, activate(activation, bias == NULL ? v : v + vload_part(bias + i, width - i)), width - i);
+    return v;
+}
+
+ALWAYS_INLINE void store(float *to, vfloat v, size_t left) {
+    if (left >= LANES) {
+        vstore(to, v);
+    } else {
+        vstore_part(to, v, left);
     }
 }
 
-ALWAYS_INLINE void backward_row(tandem_activation activation, const float *d_out, const float *x, const float *bias, size_t width, float *d_x) {
+/* `left` elements of a row, or a whole vector; `activation` and `gated` are constants
+ * after inlining, and `left` is but for the end of the row. */
+ALWAYS_INLINE void forward_step(tandem_activation activation, bool gated, const float *x, const float *bias, size_t width, size_t i, size_t left, float *out) {
+    vfloat v = activate(activation, biased(x + i, bias == NULL ? NULL : bias + i, left));
+    if (gated) {
+        v *= biased(x + width + i, bias == NULL ? NULL : bias + width + i, left);
+    }
+    store(out + i, v, left);
+}
+
+ALWAYS_INLINE void forward_row(tandem_activation activation, bool gated, const float *x, const float *bias, size_t width, float *out) {
     size_t i = 0;
     for (; i + LANES <= width; i += LANES) {
-        vfloat v = vload(x + i);
-        vstore(d_x + i, vload(d_out + i) * slope(activation, bias == NULL ? v : v + vload(bias + i)));
+        forward_step(activation, gated, x, bias, width, i, LANES, out);
     }
     if (i < width) {
-        vfloat v = vload_part(x + i, width - i);
-        v = bias == NULL ? v : v + vload_part(bias + i, width - i);
-        vstore_part(d_x + i, vload_part(d_out + i, width - i) * slope(activation, v), width - i);
+        forward_step(activation, gated, x, bias, width, i, width - i, out);
     }
 }
 
-/* Calls `row_function` with its activation as a constant, so that each gets a loop of
- * its own. */
-#define WITH_ACTIVATION(activation, row_function, ...)                        \
-    switch (activation) {                                                     \
-    case TANDEM_ACTIVATION_GELU:                                              \
-        row_function(TANDEM_ACTIVATION_GELU, __VA_ARGS__);                    \
-        break;                                                                \
-    case TANDEM_ACTIVATION_GELU_TANH:                                         \
-        row_function(TANDEM_ACTIVATION_GELU_TANH, __VA_ARGS__);               \
-        break;                                                                \
-    case TANDEM_ACTIVATION_RELU:                                              \
-        row_function(TANDEM_ACTIVATION_RELU, __VA_ARGS__);                    \
-        break;                                                                \
-    case TANDEM_ACTIVATION_SILU:                                              \
-        row_function(TANDEM_ACTIVATION_SILU, __VA_ARGS__);                    \
-        break;                                                                \
-    case TANDEM_ACTIVATION_TANH: /* encoder.cpp lets only heads have these */ \
-    case TANDEM_ACTIVATION_IDENTITY:                                          \
-        break;                                                                \
+ALWAYS_INLINE void backward_step(tandem_activation activation, bool gated, const float *d_out, const float *x, const float *bias, size_t width, size_t i, size_t left, float *d_x) {
+    vfloat a = biased(x + i, bias == NULL ? NULL : bias + i, left), d = biased(d_out + i, NULL, left);
+    if (gated) {
+        store(d_x + width + i, d * activate(activation, a), left);
+        d *= biased(x + width + i, bias == NULL ? NULL : bias + width + i, left);
+    }
+    store(d_x + i, d * slope(activation, a), left);
+}
+
+/* d_out may be the row's last part of d_x. */
+ALWAYS_INLINE void backward_row(tandem_activation activation, bool gated, const float *d_out, const float *x, const float *bias, size_t width, float *d_x) {
+    size_t i = 0;
+    for (; i + LANES <= width; i += LANES) {
+        backward_step(activation, gated, d_out, x, bias, width, i, LANES, d_x);
+    }
+    if (i < width) {
+        backward_step(activation, gated, d_out, x, bias, width, i, width - i, d_x);
+    }
+}
+
+/* Calls `row_function` with its activation and gate as constants, so that each gets a
+ * loop of its own. */
+#define WITH_GATE(activation, gated, row_function, ...)  \
+    if (gated) {                                         \
+        row_function(activation, true, __VA_ARGS__);     \
+    } else {                                             \
+        row_function(activation, false, __VA_ARGS__);    \
+    }
+#define WITH_ACTIVATION(activation, gated, row_function, ...)                        \
+    switch (activation) {                                                            \
+    case TANDEM_ACTIVATION_GELU:                                                     \
+        WITH_GATE(TANDEM_ACTIVATION_GELU, gated, row_function, __VA_ARGS__)          \
+        break;                                                                       \
+    case TANDEM_ACTIVATION_GELU_TANH:                                                \
+        WITH_GATE(TANDEM_ACTIVATION_GELU_TANH, gated, row_function, __VA_ARGS__)     \
+        break;                                                                       \
+    case TANDEM_ACTIVATION_RELU:                                                     \
+        WITH_GATE(TANDEM_ACTIVATION_RELU, gated, row_function, __VA_ARGS__)          \
+        break;                                                                       \
+    case TANDEM_ACTIVATION_SILU:                                                     \
+        WITH_GATE(TANDEM_ACTIVATION_SILU, gated, row_function, __VA_ARGS__)          \
+        break;                                                                       \
+    case TANDEM_ACTIVATION_TANH: /* encoder.cpp lets only heads have these */        \
+    case TANDEM_ACTIVATION_IDENTITY:                                                 \
+        break;                                                                       \
     }
 
-void TANDEM_KERNEL(activation_forward)(tandem_extent extent, tandem_activation activation, const float *x, const float *bias, float *out) {
-    size_t width = extent.width;
+void TANDEM_KERNEL(activation_forward)(tandem_extent extent, tandem_activation activation, bool gated, const float *x, const float *bias, tandem_mask mask, float *out) {
+    size_t width = extent.width, in = gated ? 2 * width : width;
 #pragma omp parallel for schedule(static) num_threads(extent.threads)
     for (size_t row = 0; row < extent.rows; row++) {
-        WITH_ACTIVATION(activation, forward_row, x + row * width, bias, width, out + row * width)
+        float *to = out + row * width;
+        WITH_ACTIVATION(activation, gated, forward_row, x + row * in, bias, width, to)
+        if (mask.threshold != 0) {
+            mask_row(to, mask, row, width, to);
+        }
     }
 }
 
-void TANDEM_KERNEL(activation_backward)(tandem_extent extent, tandem_activation activation, const float *d_out, const float *x, const float *bias, float *partial, float *d_x,
-                                        float *d_bias) {
-    size_t width = extent.width;
-    memset(partial, 0, (size_t)extent.threads * width * sizeof *partial);
+void TANDEM_KERNEL(activation_backward)(tandem_extent extent, tandem_activation activation, bool gated, const float *d_out, const float *x, const float *bias, tandem_mask mask,
+                                        float *partial, float *d_x, float *d_bias) {
+    size_t width = extent.width, in = gated ? 2 * width : width;
+    memset(partial, 0, (size_t)extent.threads * in * sizeof *partial);
 #pragma omp parallel for schedule(static) num_threads(extent.threads)
     for (int chunk = 0; chunk < extent.threads; chunk++) {
-        float *sums = partial + (size_t)chunk * width;
+        float *sums = partial + (size_t)chunk * in;
         size_t end = chunk_start(extent.rows, chunk + 1, extent.threads);
         for (size_t row = chunk_start(extent.rows, chunk, extent.threads); row < end; row++) {
-            float *to = d_x + row * width;
-            WITH_ACTIVATION(activation, backward_row, d_out + row * width, x + row * width, bias, width, to)
+            const float *d = d_out + row * width;
+            float *to = d_x + row * in;
+            if (mask.threshold != 0) { /* the end of the row of d_x holds the masked gradient until it is overwritten */
+                mask_row(d, mask, row, width, to + in - width);
+                d = to + in - width;
+            }
+            WITH_ACTIVATION(activation, gated, backward_row, d, x + row * in, bias, width, to)
             if (d_bias != NULL) {
-                for (size_t i = 0; i < width; i++) {
+                for (size_t i = 0; i < in; i++) {
                     sums[i] += to[i];
                 }
             }
         }
     }
     if (d_bias != NULL) {
-        add_partials(partial, width, extent.threads, width, d_bias);
+        add_partials(partial, in, extent.threads, in, d_bias);
     }
 }

@@ -7,7 +7,8 @@
  * loop: rows of scalars, broadcast, times vectors. The scores of a block with all keys
  * are in memory at once; the backward pass computes them again from the saved
  * logarithm of the softmax's denominator (Dao et al. 2022, FlashAttention, section
- * 3.1), so nothing of size length^2 is ever kept.
+ * 3.1), so nothing of size length^2 is ever kept. With a window a block meets only the
+ * keys that one of its queries sees.
  */
 #include <math.h>
 
@@ -120,12 +121,16 @@ typedef struct {
     size_t head, heads, hidden;
     size_t in_stride;            /* of qkv: 3 * hidden */
     size_t block;                /* queries at a time, a multiple of the lanes */
+    size_t reach;                /* a query sees the keys at most this far from it */
     float scale;                 /* of the scores: 1 / sqrt(head size) */
-    float *keys, *values;        /* [length, padded], bias added */
+    const float *rotary;         /* [length, size], or NULL */
+    const float *relative;       /* the head's row from its centre, or NULL */
+    float *keys, *values;        /* [length, padded], bias added, keys turned */
     float *d_keys, *d_values;    /* [length, padded] */
-    float *scores, *d_scores;    /* [length, BLOCK]: of a block, transposed */
+    float *scores, *d_scores;    /* [keys, BLOCK]: of a block, transposed */
     float *queries, *d_out, *result;        /* [BLOCK, padded]: rows of a block */
     float *query_columns, *d_out_columns;   /* [padded, BLOCK]: the same transposed */
+    float *d_relative;                      /* [2 * span]: of this item */
 } item;
 
 static size_t divide_up(size_t n, size_t unit) {
@@ -144,13 +149,16 @@ static item item_make(const tandem_attention *attention, size_t index, float *sc
         .hidden = attention->heads * attention->head_size,
         .in_stride = 3 * attention->heads * attention->head_size,
         .scale = 1.0f / sqrtf((float)attention->head_size),
+        .rotary = attention->rotary,
     };
+    it.reach = attention->window == 0 || attention->window > it.length ? it.length : attention->window;
+    it.relative = attention->relative == NULL ? NULL : attention->relative + it.head * 2 * attention->span + attention->span;
     /* Blocks of about equal width: the last one should not be a single vector. */
     size_t vectors = divide_up(it.length, LANES), blocks = divide_up(vectors, BLOCK / LANES);
     it.block = blocks == 0 ? LANES : divide_up(vectors, blocks) * LANES;
-    float **parts[] = {&it.keys, &it.values, &it.d_keys, &it.d_values, &it.scores, &it.d_scores, &it.queries, &it.d_out, &it.result, &it.query_columns, &it.d_out_columns};
-    size_t along = it.length * divide_up(it.size, 16) * 16, wide = it.length * BLOCK, block = BLOCK * divide_up(it.size, 16) * 16;
-    size_t floats[] = {along, along, along, along, wide, wide, block, block, block, block, block};
+    float **parts[] = {&it.keys, &it.values, &it.d_keys, &it.d_values, &it.scores, &it.d_scores, &it.queries, &it.d_out, &it.result, &it.query_columns, &it.d_out_columns, &it.d_relative};
+    size_t along = it.length * divide_up(it.size, 16) * 16, wide = tandem_attention_keys(attention, it.length) * BLOCK, block = BLOCK * divide_up(it.size, 16) * 16;
+    size_t floats[] = {along, along, along, along, wide, wide, block, block, block, block, block, 0};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         *parts[i] = scratch;
         scratch += floats[i];
@@ -158,24 +166,38 @@ static item item_make(const tandem_attention *attention, size_t index, float *sc
     return it;
 }
 
-/* A block of an item's queries: `count` of them from `start`, in `lanes` lanes. */
+/* A block of an item's queries: `count` of them from `start`, in `lanes` lanes, and the
+ * `keys` keys from `first` that one of them sees. */
 typedef struct {
-    size_t start, count, lanes;
+    size_t start, count, lanes, first, keys;
 } block;
 
 static block block_make(const item *it, size_t start) {
     size_t count = it->length - start < it->block ? it->length - start : it->block;
-    return (block){start, count, divide_up(count, LANES) * LANES};
+    size_t first = start > it->reach ? start - it->reach : 0, end = start + count + it->reach;
+    return (block){start, count, divide_up(count, LANES) * LANES, first, (end < it->length ? end : it->length) - first};
+}
+
+/* A vector of which `left` floats, if so few, are there. */
+ALWAYS_INLINE vfloat load(const float *from, size_t left) {
+    return left >= LANES ? vload(from) : vload_part(from, left);
+}
+
+ALWAYS_INLINE void store(float *to, vfloat v, size_t left) {
+    if (left >= LANES) {
+        vstore(to, v);
+    } else {
+        vstore_part(to, v, left);
+    }
 }
 
 /* to [rows, padded] = factor * (`count` rows of `from` + bias), zero rows after them. */
 static void pack_rows(const item *it, const float *from, size_t stride, const float *bias, float factor, size_t count, size_t rows, float *to) {
     for (size_t i = 0; i < count; i++, from += stride) {
         for (size_t d = 0; d < it->padded; d += LANES, to += LANES) {
-            size_t left = it->size - d;
-            vfloat v = left >= LANES ? vload(from + d) : vload_part(from + d, left);
+            vfloat v = load(from + d, it->size - d);
             if (bias != NULL) {
-                v += left >= LANES ? vload(bias + d) : vload_part(bias + d, left);
+                v += load(bias + d, it->size - d);
             }
             vstore(to, factor * v);
         }
@@ -183,16 +205,27 @@ static void pack_rows(const item *it, const float *from, size_t stride, const fl
     memset(to, 0, (rows - count) * it->padded * sizeof *to);
 }
 
+/* Turns `count` packed rows in place by the angles of the positions from `start` on;
+ * with a `sign` of -1 back again, which is the way of their gradients. */
+static void rotate_rows(const item *it, float *rows, size_t start, size_t count, float sign) {
+    size_t half = it->size / 2;
+    for (size_t i = 0; it->rotary != NULL && i < count; i++) {
+        float *low = rows + i * it->padded, *high = low + half;
+        const float *cosines = it->rotary + (start + i) * it->size, *sines = cosines + half;
+        for (size_t d = 0; d < half; d += LANES) {
+            size_t left = half - d < LANES ? half - d : LANES;
+            vfloat a = load(low + d, left), b = load(high + d, left), c = load(cosines + d, left), s = sign * load(sines + d, left);
+            store(low + d, a * c - b * s, left);
+            store(high + d, b * c + a * s, left);
+        }
+    }
+}
+
 /* `count` rows of `to` = factor of the row * from [count, padded]. */
 static void unpack_rows(const item *it, const float *from, const float *factor, size_t count, float *to, size_t stride) {
     for (size_t i = 0; i < count; i++, to += stride) {
         for (size_t d = 0; d < it->padded; d += LANES, from += LANES) {
-            vfloat v = vload(from) * factor[i];
-            if (it->size - d >= LANES) {
-                vstore(to + d, v);
-            } else {
-                vstore_part(to + d, v, it->size - d);
-            }
+            store(to + d, vload(from) * factor[i], it->size - d);
         }
     }
 }
@@ -204,6 +237,32 @@ static void transpose(const item *it, const float *from, size_t lanes, float *to
             transpose_4x4(from + i * it->padded + d, it->padded, to + d * BLOCK + i, BLOCK);
         }
     }
+}
+
+/* Sets what a query of the block does not see to `value`. */
+static void hide(const item *it, block b, float *scores, float value) {
+    for (size_t j = 0; it->reach < it->length && j < b.keys; j++) {
+        size_t key = b.first + j;
+        if (key + it->reach + 1 >= b.start + b.lanes && key <= b.start + it->reach) {
+            continue; /* all of them see it */
+        }
+        for (size_t lane = 0; lane < b.lanes; lane += LANES) {
+            vint distance = (vint)viota() + (int32_t)(b.start + lane) - (int32_t)key;
+            vint seen = (distance <= (int32_t)it->reach) & (distance >= -(int32_t)it->reach);
+            vstore(scores + j * BLOCK + lane, vselect(seen, vload(scores + j * BLOCK + lane), vsplat(value)));
+        }
+    }
+}
+
+/* The block's scores, those of hidden keys among them. */
+static void score(const item *it, block b) {
+    for (size_t j = 0; it->relative != NULL && j < b.keys; j++) {
+        const float *from = it->relative + (ptrdiff_t)b.start - (ptrdiff_t)(b.first + j);
+        for (size_t lane = 0; lane < b.lanes; lane += LANES) {
+            vstore(it->scores + j * BLOCK + lane, vload(from + lane));
+        }
+    }
+    multiply_rows(b.keys, it->size, b.lanes, it->keys + b.first * it->padded, it->padded, it->query_columns, BLOCK, it->scores, BLOCK, it->relative != NULL);
 }
 
 /* The dropout keys of a vector of queries. */
@@ -224,24 +283,24 @@ static mask_keys mask_keys_make(const item *it, tandem_mask mask, size_t query) 
 
 /* Turns one vector of columns of scores into exponentials, in place, dropped ones 0;
  * gives the inverse of the softmax's denominator and, if asked for, its logarithm. */
-static void softmax_column(const item *it, tandem_mask mask, size_t query, float *scores, float *inverse, float *lse) {
+static void softmax_column(const item *it, block b, tandem_mask mask, size_t query, float *scores, float *inverse, float *lse) {
     vfloat most = vload(scores);
-    for (size_t j = 1; j < it->length; j++) {
+    for (size_t j = 1; j < b.keys; j++) {
         most = vmax(most, vload(scores + j * BLOCK));
     }
     vfloat sum = vsplat(0);
     if (mask.threshold == 0) {
-        for (size_t j = 0; j < it->length; j++) {
+        for (size_t j = 0; j < b.keys; j++) {
             vfloat p = vexp(vload(scores + j * BLOCK) - most);
             sum += p;
             vstore(scores + j * BLOCK, p);
         }
     } else {
         mask_keys keys = mask_keys_make(it, mask, query);
-        for (size_t j = 0; j < it->length; j++) {
+        for (size_t j = 0; j < b.keys; j++) {
             vfloat p = vexp(vload(scores + j * BLOCK) - most);
             sum += p;
-            vuint column = (uint32_t)j - (vuint){0};
+            vuint column = (uint32_t)(b.first + j) - (vuint){0};
             vstore(scores + j * BLOCK, vmask(p, keys.low, keys.high, column, mask.threshold, mask.scale));
         }
     }
@@ -251,22 +310,36 @@ static void softmax_column(const item *it, tandem_mask mask, size_t query, float
     }
 }
 
-static void forward_item(const tandem_attention *attention, const item *it, const float *qkv, const float *bias, float *out, float *lse) {
-    const float *in = qkv + it->first * it->in_stride + it->head * it->size, *in_bias = bias == NULL ? NULL : bias + it->head * it->size;
-    const float *key_bias = bias == NULL ? NULL : in_bias + it->hidden, *value_bias = bias == NULL ? NULL : key_bias + it->hidden;
-    out += it->first * it->hidden + it->head * it->size;
+/* Keys (turned) and values of an item, and where its queries begin in `in`. */
+static void pack_keys_and_values(const item *it, const float *in, const float *bias) {
+    const float *key_bias = bias == NULL ? NULL : bias + it->hidden, *value_bias = bias == NULL ? NULL : key_bias + it->hidden;
     pack_rows(it, in + it->hidden, it->in_stride, key_bias, 1, it->length, it->length, it->keys);
     pack_rows(it, in + 2 * it->hidden, it->in_stride, value_bias, 1, it->length, it->length, it->values);
+    rotate_rows(it, it->keys, 0, it->length, 1);
+}
+
+/* The block's queries (turned, scaled), and their transpose. */
+static void pack_queries(const item *it, block b, const float *in, const float *bias) {
+    pack_rows(it, in + b.start * it->in_stride, it->in_stride, bias, it->scale, b.count, b.lanes, it->queries);
+    rotate_rows(it, it->queries, b.start, b.count, 1);
+    transpose(it, it->queries, b.lanes, it->query_columns);
+}
+
+static void forward_item(const tandem_attention *attention, const item *it, const float *qkv, const float *bias, float *out, float *lse) {
+    const float *in = qkv + it->first * it->in_stride + it->head * it->size, *in_bias = bias == NULL ? NULL : bias + it->head * it->size;
+    out += it->first * it->hidden + it->head * it->size;
+    pack_keys_and_values(it, in, in_bias);
     for (size_t start = 0; start < it->length; start += it->block) {
         block b = block_make(it, start);
         float inverse[BLOCK], block_lse[BLOCK];
-        pack_rows(it, in + start * it->in_stride, it->in_stride, in_bias, it->scale, b.count, b.lanes, it->queries);
-        transpose(it, it->queries, b.lanes, it->query_columns);
-        multiply_rows(it->length, it->size, b.lanes, it->keys, it->padded, it->query_columns, BLOCK, it->scores, BLOCK, false);
+        pack_queries(it, b, in, in_bias);
+        score(it, b);
+        hide(it, b, it->scores, -1e30f); /* below every score, but differences of floats hold it */
         for (size_t lane = 0; lane < b.lanes; lane += LANES) {
-            softmax_column(it, attention->mask, start + lane, it->scores + lane, inverse + lane, lse == NULL ? NULL : block_lse + lane);
+            softmax_column(it, b, attention->mask, start + lane, it->scores + lane, inverse + lane, lse == NULL ? NULL : block_lse + lane);
         }
-        multiply_columns(b.count, it->length, it->padded, it->scores, BLOCK, it->values, it->padded, it->result, it->padded);
+        hide(it, b, it->scores, 0);
+        multiply_columns(b.count, b.keys, it->padded, it->scores, BLOCK, it->values + b.first * it->padded, it->padded, it->result, it->padded);
         unpack_rows(it, it->result, inverse, b.count, out + start * it->hidden, it->hidden);
         if (lse != NULL) {
             memcpy(lse + it->first + start, block_lse, b.count * sizeof *lse);
@@ -277,10 +350,10 @@ static void forward_item(const tandem_attention *attention, const item *it, cons
 /* From scores to dropped probabilities (scores) and from d probabilities to d scores
  * (d_scores), in place, for one vector of queries. delta: sum over the head of
  * out * d_out, which equals the sum over keys of probability * d probability. */
-static void backward_column(const item *it, tandem_mask mask, size_t query, float *scores, float *d_scores, const float *lse, const float *delta) {
+static void backward_column(const item *it, block b, tandem_mask mask, size_t query, float *scores, float *d_scores, const float *lse, const float *delta) {
     vfloat log_sum = vload(lse), mean = vload(delta);
     if (mask.threshold == 0) {
-        for (size_t j = 0; j < it->length; j++) {
+        for (size_t j = 0; j < b.keys; j++) {
             vfloat p = vexp(vload(scores + j * BLOCK) - log_sum);
             vstore(d_scores + j * BLOCK, p * (vload(d_scores + j * BLOCK) - mean));
             vstore(scores + j * BLOCK, p);
@@ -288,8 +361,8 @@ static void backward_column(const item *it, tandem_mask mask, size_t query, floa
         return;
     }
     mask_keys keys = mask_keys_make(it, mask, query);
-    for (size_t j = 0; j < it->length; j++) {
-        vuint column = (uint32_t)j - (vuint){0};
+    for (size_t j = 0; j < b.keys; j++) {
+        vuint column = (uint32_t)(b.first + j) - (vuint){0};
         vfloat p = vexp(vload(scores + j * BLOCK) - log_sum);
         vfloat kept = vmask(vsplat(1), keys.low, keys.high, column, mask.threshold, mask.scale);
         vstore(d_scores + j * BLOCK, p * (kept * vload(d_scores + j * BLOCK) - mean));
@@ -313,38 +386,71 @@ static void block_statistics(const item *it, block b, const float *out, const fl
     }
 }
 
-static void backward_item(const tandem_attention *attention, const item *it, const float *qkv, const float *bias, const float *out, const float *lse, const float *d_out, float *d_qkv) {
+/* Adds the block's d scores along their diagonals. Rows a vector apart come one after
+ * the other: those of neighbours would wait for each other's stores. */
+static void add_diagonals(const item *it, block b, float *centre) {
+    for (size_t phase = 0; phase < LANES; phase++) {
+        for (size_t j = phase; j < b.keys; j += LANES) {
+            float *to = centre + (ptrdiff_t)b.start - (ptrdiff_t)(b.first + j);
+            for (size_t lane = 0; lane < b.lanes; lane += LANES) {
+                vstore(to + lane, vload(to + lane) + vload(it->d_scores + j * BLOCK + lane));
+            }
+        }
+    }
+}
+
+static void backward_block(const item *it, block b, tandem_mask mask, const float *out, const float *lse) {
+    float delta[BLOCK], block_lse[BLOCK];
+    size_t first = b.first * it->padded;
+    block_statistics(it, b, out, lse, delta, block_lse);
+    score(it, b);
+    multiply_rows(b.keys, it->size, b.lanes, it->values + first, it->padded, it->d_out_columns, BLOCK, it->d_scores, BLOCK, false);
+    for (size_t lane = 0; lane < b.lanes; lane += LANES) {
+        backward_column(it, b, mask, b.start + lane, it->scores + lane, it->d_scores + lane, block_lse + lane, delta + lane);
+    }
+    hide(it, b, it->scores, 0); /* whatever came of scores that no softmax saw */
+    hide(it, b, it->d_scores, 0);
+    multiply_rows(b.keys, b.count, it->padded, it->scores, BLOCK, it->d_out, it->padded, it->d_values + first, it->padded, true);
+    multiply_rows(b.keys, b.count, it->padded, it->d_scores, BLOCK, it->queries, it->padded, it->d_keys + first, it->padded, true);
+    multiply_columns(b.count, b.keys, it->padded, it->d_scores, BLOCK, it->keys + first, it->padded, it->result, it->padded);
+    rotate_rows(it, it->result, b.start, b.count, -1);
+}
+
+/* d_relative: [2 * length] of this item, the element of i - j = 0 in its middle, or NULL. */
+static void backward_item(const tandem_attention *attention, const item *it, const float *qkv, const float *bias, const float *out, const float *lse, const float *d_out, float *d_qkv,
+                          float *d_relative) {
     const float *in = qkv + it->first * it->in_stride + it->head * it->size, *in_bias = bias == NULL ? NULL : bias + it->head * it->size;
-    const float *key_bias = bias == NULL ? NULL : in_bias + it->hidden, *value_bias = bias == NULL ? NULL : key_bias + it->hidden;
     float *d_in = d_qkv + it->first * it->in_stride + it->head * it->size;
-    float scale[BLOCK], delta[BLOCK], block_lse[BLOCK];
+    float scale[BLOCK];
     for (size_t i = 0; i < BLOCK; i++) {
         scale[i] = it->scale;
     }
     out += it->first * it->hidden + it->head * it->size;
     d_out += it->first * it->hidden + it->head * it->size;
-    pack_rows(it, in + it->hidden, it->in_stride, key_bias, 1, it->length, it->length, it->keys);
-    pack_rows(it, in + 2 * it->hidden, it->in_stride, value_bias, 1, it->length, it->length, it->values);
+    pack_keys_and_values(it, in, in_bias);
+    memset(it->d_keys, 0, it->length * it->padded * sizeof *it->d_keys);
+    memset(it->d_values, 0, it->length * it->padded * sizeof *it->d_values);
+    if (d_relative != NULL) {
+        memset(it->d_relative, 0, 2 * attention->span * sizeof *it->d_relative);
+    }
     for (size_t start = 0; start < it->length; start += it->block) {
         block b = block_make(it, start);
-        pack_rows(it, in + start * it->in_stride, it->in_stride, in_bias, it->scale, b.count, b.lanes, it->queries);
+        pack_queries(it, b, in, in_bias);
         pack_rows(it, d_out + start * it->hidden, it->hidden, NULL, 1, b.count, b.lanes, it->d_out);
-        transpose(it, it->queries, b.lanes, it->query_columns);
         transpose(it, it->d_out, b.lanes, it->d_out_columns);
-        block_statistics(it, b, out, lse, delta, block_lse);
-        multiply_rows(it->length, it->size, b.lanes, it->keys, it->padded, it->query_columns, BLOCK, it->scores, BLOCK, false);
-        multiply_rows(it->length, it->size, b.lanes, it->values, it->padded, it->d_out_columns, BLOCK, it->d_scores, BLOCK, false);
-        for (size_t lane = 0; lane < b.lanes; lane += LANES) {
-            backward_column(it, attention->mask, start + lane, it->scores + lane, it->d_scores + lane, block_lse + lane, delta + lane);
-        }
-        multiply_rows(it->length, b.count, it->padded, it->scores, BLOCK, it->d_out, it->padded, it->d_values, it->padded, start > 0);
-        multiply_rows(it->length, b.count, it->padded, it->d_scores, BLOCK, it->queries, it->padded, it->d_keys, it->padded, start > 0);
-        multiply_columns(b.count, it->length, it->padded, it->d_scores, BLOCK, it->keys, it->padded, it->result, it->padded);
+        backward_block(it, b, attention->mask, out, lse);
         unpack_rows(it, it->result, scale, b.count, d_in + start * it->in_stride, it->in_stride);
+        if (d_relative != NULL) {
+            add_diagonals(it, b, it->d_relative + attention->span);
+        }
     }
+    rotate_rows(it, it->d_keys, 0, it->length, -1);
     for (size_t i = 0; i < it->length; i++) {
         memcpy(d_in + i * it->in_stride + it->hidden, it->d_keys + i * it->padded, it->size * sizeof *d_in);
         memcpy(d_in + i * it->in_stride + 2 * it->hidden, it->d_values + i * it->padded, it->size * sizeof *d_in);
+    }
+    if (d_relative != NULL) {
+        memcpy(d_relative, it->d_relative + attention->span - it->length, 2 * it->length * sizeof *d_relative);
     }
 }
 
@@ -355,7 +461,7 @@ tandem_attention_backward_fn TANDEM_KERNEL(attention_backward);
 
 void TANDEM_KERNEL(attention_forward)(const tandem_attention *attention, const float *qkv, const float *bias, float *out, float *lse) {
     size_t items = attention->sequences * attention->heads, total = (size_t)attention->offsets[attention->sequences];
-    size_t scratch = tandem_attention_workspace(attention) / (size_t)attention->threads;
+    size_t scratch = tandem_attention_scratch(attention);
 #pragma omp parallel for schedule(dynamic) num_threads(attention->threads)
     for (size_t i = 0; i < items; i++) {
         item it = item_make(attention, i, attention->workspace + (size_t)omp_get_thread_num() * scratch);
@@ -363,12 +469,34 @@ void TANDEM_KERNEL(attention_forward)(const tandem_attention *attention, const f
     }
 }
 
-void TANDEM_KERNEL(attention_backward)(const tandem_attention *attention, const float *qkv, const float *bias, const float *out, const float *lse, const float *d_out, float *d_qkv) {
+/* d_relative = the sum of the items' parts, [heads, 2 * total], in the order of the
+ * sequences. */
+static void sum_relative(const tandem_attention *attention, const float *parts, float *d_relative) {
+    size_t span = attention->span;
+    memset(d_relative, 0, attention->heads * 2 * span * sizeof *d_relative);
+    for (size_t head = 0; head < attention->heads; head++, d_relative += 2 * span) {
+        for (size_t s = 0; s < attention->sequences; s++) {
+            size_t length = (size_t)(attention->offsets[s + 1] - attention->offsets[s]);
+            for (size_t i = 0; i < 2 * length; i++) {
+                d_relative[span - length + i] += parts[i];
+            }
+            parts += 2 * length;
+        }
+    }
+}
+
+void TANDEM_KERNEL(attention_backward)(const tandem_attention *attention, const float *qkv, const float *bias, const float *out, const float *lse, const float *d_out, float *d_qkv,
+                                       float *d_relative) {
     size_t items = attention->sequences * attention->heads, total = (size_t)attention->offsets[attention->sequences];
-    size_t scratch = tandem_attention_workspace(attention) / (size_t)attention->threads;
+    size_t scratch = tandem_attention_scratch(attention);
+    float *parts = attention->workspace + (size_t)attention->threads * scratch;
 #pragma omp parallel for schedule(dynamic) num_threads(attention->threads)
     for (size_t i = 0; i < items; i++) {
         item it = item_make(attention, i, attention->workspace + (size_t)omp_get_thread_num() * scratch);
-        backward_item(attention, &it, qkv, bias, out, lse + it.head * total, d_out, d_qkv);
+        float *part = attention->relative == NULL ? NULL : parts + 2 * (it.head * total + it.first);
+        backward_item(attention, &it, qkv, bias, out, lse + it.head * total, d_out, d_qkv, part);
+    }
+    if (attention->relative != NULL) {
+        sum_relative(attention, parts, d_relative);
     }
 }

@@ -50,14 +50,18 @@ tandem_mask tandem_mask_make(uint64_t seed, uint64_t step, uint64_t site, double
     };
 }
 
-size_t tandem_attention_workspace(const tandem_attention *attention) {
+size_t tandem_attention_scratch(const tandem_attention *attention) {
     size_t longest = 0;
     for (size_t s = 0; s < attention->sequences; s++) {
         size_t length = (size_t)(attention->offsets[s + 1] - attention->offsets[s]);
         longest = length > longest ? length : longest;
     }
     /* As item_make in attention_kernel.c divides it. */
-    size_t padded = (attention->head_size + 15) / 16 * 16;
-    size_t floats = 4 * longest * padded + 2 * longest * TANDEM_QUERY_BLOCK + 5 * TANDEM_QUERY_BLOCK * padded;
-    return floats * (size_t)attention->threads;
+    size_t padded = (attention->head_size + 15) / 16 * 16, line = attention->relative == NULL ? 0 : (2 * attention->span + 15) / 16 * 16;
+    return 4 * longest * padded + 2 * tandem_attention_keys(attention, longest) * TANDEM_QUERY_BLOCK + 5 * TANDEM_QUERY_BLOCK * padded + line;
+}
+
+size_t tandem_attention_workspace(const tandem_attention *attention) {
+    size_t total = (size_t)attention->offsets[attention->sequences];
+    return tandem_attention_scratch(attention) * (size_t)attention->threads + (attention->relative == NULL ? 0 : 2 * total * attention->heads);
 }

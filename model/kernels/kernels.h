@@ -34,10 +34,19 @@ typedef struct {
 /* The mask of a site; `probability` in [0, 1). threshold 0: nothing is dropped. */
 tandem_mask tandem_mask_make(uint64_t seed, uint64_t step, uint64_t site, double probability);
 
+/* From a row's counter to the next one's: 2^64 divided by the golden ratio. */
+#define TANDEM_MASK_STEP UINT64_C(0x9e3779b97f4a7c15)
+
+/* The mask that begins `rows` rows further down. */
+static inline tandem_mask tandem_mask_from(tandem_mask mask, uint64_t rows) {
+    mask.key += rows * TANDEM_MASK_STEP;
+    return mask;
+}
+
 /* Two 32-bit keys of a row, the high and the low half of the SplitMix64 output
  * function (Steele, Lea and Flood 2014) of the row's counter. */
 static inline uint64_t tandem_mask_row(uint64_t key, uint64_t row) {
-    uint64_t x = key + (row + 1) * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t x = key + (row + 1) * TANDEM_MASK_STEP;
     x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
     x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
     return x ^ (x >> 31);
@@ -59,23 +68,37 @@ static inline float tandem_mask_factor(const tandem_mask *mask, uint64_t row_key
 }
 
 /* ---- attention -------------------------------------------------------------------- */
-/* Softmax attention of every token on all tokens of its sequence. qkv is
+/* Softmax attention of the tokens of each sequence on one another. qkv is
  * [total, 3 * heads * head_size]: a row holds the queries of all heads, then the
- * keys, then the values; `bias` (the same width, or NULL) is added to each row. */
+ * keys, then the values; `bias` (the same width, or NULL) is added to each row. The
+ * score of query i and key j is q k / sqrt(head_size), and what `relative` adds. */
 typedef struct {
     size_t sequences, heads, head_size;
     const int32_t *offsets; /* [sequences + 1], from 0 */
+    size_t window;          /* query i sees the keys j with |i - j| <= window; 0: all */
+    const float *rotary;    /* [longest sequence, head_size], tandem_rotary_table: turns queries and keys; or NULL */
+    const float *relative;  /* [heads, 2 * span], element span + i - j of a row; or NULL */
+    size_t span;            /* at least the longest sequence + 16 */
     tandem_mask mask;       /* of the probabilities: row (i * heads + head), column j, with i
                                counted in the batch and j in the sequence */
     int threads;
     float *workspace; /* tandem_attention_workspace() floats, 64-byte aligned */
 } tandem_attention;
 
-/* Floats of scratch memory for all threads together; linear in the longest sequence. */
+/* Floats of scratch memory for all threads together; linear in the longest sequence,
+ * and, with `relative`, in the batch. */
 size_t tandem_attention_workspace(const tandem_attention *attention);
+/* One thread's part of it, which comes first. */
+size_t tandem_attention_scratch(const tandem_attention *attention);
 
 /* Queries in a block: wide enough to fill the vector registers of every set. */
 enum { TANDEM_QUERY_BLOCK = 48 };
+
+/* The most keys that a block of queries sees in a sequence of `length`. */
+static inline size_t tandem_attention_keys(const tandem_attention *attention, size_t length) {
+    size_t window = attention->window;
+    return window == 0 || window >= length || 2 * window + TANDEM_QUERY_BLOCK >= length ? length : 2 * window + TANDEM_QUERY_BLOCK;
+}
 
 /* ---- the functions of one instruction set --------------------------------------------- */
 
@@ -83,8 +106,9 @@ enum { TANDEM_QUERY_BLOCK = 48 };
  * softmax's denominator, for the backward pass, or NULL. */
 typedef void tandem_attention_forward_fn(const tandem_attention *attention, const float *qkv, const float *bias, float *out, float *lse);
 
-/* d_qkv: [total, 3 * heads * head_size]. */
-typedef void tandem_attention_backward_fn(const tandem_attention *attention, const float *qkv, const float *bias, const float *out, const float *lse, const float *d_out, float *d_qkv);
+/* d_qkv: [total, 3 * heads * head_size]; d_relative: as `relative`, which alone needs it. */
+typedef void tandem_attention_backward_fn(const tandem_attention *attention, const float *qkv, const float *bias, const float *out, const float *lse, const float *d_out, float *d_qkv,
+                                          float *d_relative);
 
 /* [rows, width] activations, and how many threads share them. */
 typedef struct {
@@ -94,7 +118,8 @@ typedef struct {
 
 /* sum = dropout(x + bias) + residual, out = LayerNorm(sum) * weight + shift. The mean
  * and the inverse deviation of each row are kept in stats [rows, 2]. `bias`,
- * `residual` and `shift` may be NULL; `sum` may be `x`. */
+ * `residual` and `shift` may be NULL; `sum` may be `x`. `weight` NULL: no LayerNorm,
+ * `out` and `stats` are not touched. */
 typedef void tandem_residual_norm_forward_fn(tandem_extent extent, const float *x, const float *bias, const float *residual, tandem_mask mask, const float *weight, const float *shift,
                                              float eps, float *sum, float *out, float *stats);
 
@@ -104,13 +129,15 @@ typedef void tandem_residual_norm_forward_fn(tandem_extent extent, const float *
 typedef void tandem_residual_norm_backward_fn(tandem_extent extent, const float *d_out, const float *sum, const float *stats, const float *weight, tandem_mask mask, float *partial,
                                               float *d_residual, float *d_x, float *d_weight, float *d_shift, float *d_bias);
 
-/* out = activation(x + bias); `bias` may be NULL. */
-typedef void tandem_activation_forward_fn(tandem_extent extent, tandem_activation activation, const float *x, const float *bias, float *out);
+/* out = dropout(activation(x + bias)); `bias` may be NULL. extent: of `out`. Gated, x and
+ * bias are twice as wide: out = dropout(activation(a) * b), a the left half and b the
+ * right one (Shazeer 2020, GLU variants). */
+typedef void tandem_activation_forward_fn(tandem_extent extent, tandem_activation activation, bool gated, const float *x, const float *bias, tandem_mask mask, float *out);
 
-/* d_x = d_out * activation'(x + bias), may be `d_out`; d_bias += (or NULL).
- * partial: threads * width floats of scratch. */
-typedef void tandem_activation_backward_fn(tandem_extent extent, tandem_activation activation, const float *d_out, const float *x, const float *bias, float *partial, float *d_x,
-                                           float *d_bias);
+/* d_x: of the width of x; d_bias += (or NULL). partial: threads * that width floats of
+ * scratch. */
+typedef void tandem_activation_backward_fn(tandem_extent extent, tandem_activation activation, bool gated, const float *d_out, const float *x, const float *bias, tandem_mask mask,
+                                           float *partial, float *d_x, float *d_bias);
 
 /* out = dropout(x), its own backward pass; `out` may be `x`. */
 typedef void tandem_dropout_fn(tandem_extent extent, const float *x, tandem_mask mask, float *out);
@@ -121,7 +148,8 @@ typedef void tandem_column_sum_fn(tandem_extent extent, const float *x, float *p
 /* out[i] = (or, with `add`, +=) table[index[i]], rows of `width`. */
 typedef void tandem_rows_gather_fn(tandem_extent extent, const float *table, const int32_t *index, bool add, float *out);
 
-/* table[index[i]] += x[i], in the order of i: threads share the columns. */
+/* table[index[i]] += x[i], in the order of i: threads share the columns. A negative
+ * index leaves its row out. */
 typedef void tandem_rows_scatter_fn(tandem_extent extent, const float *x, const int32_t *index, float *table);
 
 /* out[s] = scale[s] * sum of a sequence's rows, summed in double; with `ramp` the

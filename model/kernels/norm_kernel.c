@@ -6,20 +6,12 @@
 
 #include "model/kernels/chunks.h"
 #include "model/kernels/kernels.h"
+#include "model/kernels/mask.h"
 
 tandem_residual_norm_forward_fn TANDEM_KERNEL(residual_norm_forward);
 tandem_residual_norm_backward_fn TANDEM_KERNEL(residual_norm_backward);
 tandem_dropout_fn TANDEM_KERNEL(dropout);
 tandem_column_sum_fn TANDEM_KERNEL(column_sum);
-
-/* to = x * mask of the row; to may be x. */
-static void mask_row(const float *x, tandem_mask mask, size_t row, size_t width, float *to) {
-    uint64_t key = tandem_mask_row(mask.key, row);
-#pragma omp simd
-    for (size_t i = 0; i < width; i++) {
-        to[i] = x[i] * tandem_mask_factor(&mask, key, (uint32_t)i);
-    }
-}
 
 /* ---- forward ------------------------------------------------------------------------ */
 
@@ -69,7 +61,9 @@ void TANDEM_KERNEL(residual_norm_forward)(tandem_extent extent, const float *x, 
                 to[i] += residual[row * width + i];
             }
         }
-        normalize_row(to, weight, shift, eps, width, out + row * width, stats + 2 * row);
+        if (weight != NULL) {
+            normalize_row(to, weight, shift, eps, width, out + row * width, stats + 2 * row);
+        }
     }
 }
 

@@ -31,6 +31,9 @@ void TANDEM_KERNEL(rows_scatter)(tandem_extent extent, const float *x, const int
     for (int chunk = 0; chunk < extent.threads; chunk++) {
         size_t first = chunk_start(width, chunk, extent.threads), end = chunk_start(width, chunk + 1, extent.threads);
         for (size_t row = 0; row < extent.rows; row++) {
+            if (index[row] < 0) {
+                continue;
+            }
             const float *from = x + row * width;
             float *to = table + (size_t)index[row] * width;
             for (size_t i = first; i < end; i++) {

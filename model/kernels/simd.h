@@ -101,9 +101,9 @@ ALWAYS_INLINE float vsum(vfloat v) {
     return lane[0];
 }
 
-/* e^x for x <= 88, within 2 units in the last place; below -87 it stays at e^-87,
- * which no sum of float32 notices. x = n ln 2 + r with |r| <= ln 2 / 2; the
- * polynomial in r is a minimax fit of relative error 3e-9. */
+/* e^x for x <= 88, within 2 units in the last place, and anything beyond; below -87 it
+ * stays at e^-87, which no sum of float32 notices. x = n ln 2 + r with |r| <= ln 2 / 2;
+ * the polynomial in r is a minimax fit of relative error 3e-9. */
 ALWAYS_INLINE vfloat vexp(vfloat x) {
     const float shift = 0x1.8p23f; /* adding it rounds to an integer in the low bits */
     x = vmax(vsplat(-87.0f), x);
@@ -116,8 +116,8 @@ ALWAYS_INLINE vfloat vexp(vfloat x) {
     p = p * r + 1.6666518997e-01f;
     p = p * r + 4.9999993337e-01f;
     p = p * (r * r) + r + 1.0f;
-    vint power = (vint)shifted << 23;
-    return (vfloat)((vint)p + power);
+    vuint power = (vuint)shifted << 23; /* unsigned: beyond 88 it wraps */
+    return (vfloat)((vuint)p + power);
 }
 
 /* The elements of `v` that dropout keeps, scaled; the others become 0. low and high

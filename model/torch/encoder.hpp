@@ -10,6 +10,8 @@
 namespace tandem {
 
 struct Layer {
+    int64_t window;
+    double rope_theta;
     at::Tensor qkv_weight, qkv_bias;
     at::Tensor out_weight, out_bias;
     at::Tensor attention_norm_weight, attention_norm_bias;
@@ -18,18 +20,28 @@ struct Layer {
     at::Tensor output_norm_weight, output_norm_bias;
 };
 
+/* A module that follows pooling. */
+struct Module {
+    tandem_module_spec spec;
+    at::Tensor weight, bias;
+};
+
 } // namespace tandem
 
 struct tandem_encoder {
-    tandem_encoder_spec spec;
+    tandem_encoder_spec spec; /* without its layers and modules, which are below */
     at::Tensor parameters; /* [arena_floats] */
     at::Tensor gradients;  /* the same, once asked for */
 
     /* Leaves of autograd: views of `parameters` whose grads are views of `gradients`. */
     at::Tensor word_embedding, position_embedding, type_embedding;
     at::Tensor embedding_norm_weight, embedding_norm_bias;
+    at::Tensor projection_weight, projection_bias;
+    at::Tensor relative_bias;
     std::vector<tandem::Layer> layers;
-    at::Tensor head_weight, head_bias, classifier_weight, classifier_bias;
+    at::Tensor final_norm_weight, final_norm_bias;
+    at::Tensor head_weight, head_bias, head_norm_weight, head_norm_bias, classifier_weight, classifier_bias;
+    std::vector<tandem::Module> modules;
 
     struct Leaf {
         at::Tensor *tensor;

@@ -5,6 +5,7 @@
 
 #include <exception>
 #include <stdexcept>
+#include <string>
 #include <utility>
 
 #include <ATen/core/Tensor.h>
@@ -25,6 +26,11 @@ namespace tandem {
 /* What tandem_grad_enable set on this thread. */
 bool grad_enabled();
 
+/* Ends the entry that runs, with a message. */
+[[noreturn]] inline void refuse(const std::string &message) {
+    throw std::invalid_argument(message);
+}
+
 /* Makes a handle, of the innermost scope if there is one. */
 void give(tandem_tensor **out, at::Tensor tensor);
 
@@ -35,6 +41,9 @@ inline const at::Tensor &ref(const tandem_tensor *handle) {
     }
     return handle->tensor;
 }
+
+/* As tandem_op_normalize. */
+at::Tensor unit_rows(const at::Tensor &x);
 
 /* Every entry of the shim runs its body through this: libtorch is initialized,
  * gradients are recorded as the thread asked, and whatever is thrown becomes a

@@ -138,6 +138,9 @@ at::Tensor embed(std::vector<Lookup> lookups) {
     if (!recorded({tables[0]})) {
         return out;
     }
+    for (Lookup &lookup : lookups) {
+        std::replace(lookup.index.begin(), lookup.index.end(), static_cast<int32_t>(lookup.frozen), -1);
+    }
     auto step = c10::make_intrusive<EmbedStep>();
     step->lookups = std::move(lookups);
     return attach(std::move(out), step, tables);
@@ -178,15 +181,19 @@ at::Tensor product(const at::Tensor &x, const at::Tensor &weight) {
 
 namespace {
 
-/* Runs `call` with the description of an attention and memory for it. */
+/* Runs `call` with the kernels' description of an attention and memory for it. */
 template <class Call>
-void with_attention(const Packed &packed, int64_t heads, int64_t hidden, tandem_mask mask, Call &&call) {
+void with_attention(const Packed &packed, const Attention &attention, int64_t hidden, Call &&call) {
     tandem_attention description = {
         static_cast<size_t>(packed.count),
-        static_cast<size_t>(heads),
-        static_cast<size_t>(hidden / heads),
+        static_cast<size_t>(attention.heads),
+        static_cast<size_t>(hidden / attention.heads),
         packed.offsets.data(),
-        mask,
+        static_cast<size_t>(attention.window),
+        read(attention.rotary),
+        attention.relative ? read(attention.relative->rows) : nullptr,
+        attention.relative ? static_cast<size_t>(attention.relative->span()) : 0,
+        attention.mask,
         threads_for(packed.total * hidden),
         nullptr,
     };
@@ -195,20 +202,38 @@ void with_attention(const Packed &packed, int64_t heads, int64_t hidden, tandem_
     call(&description);
 }
 
+/* Adds the gradients of the offsets into those of their buckets, in double. */
+void add_to_buckets(const Relative &relative, const at::Tensor &d_rows) {
+    int64_t heads = d_rows.size(0), width = d_rows.size(1);
+    const float *from = read(d_rows);
+    float *to = gradient_of(relative.table);
+    std::vector<double> sum(static_cast<size_t>(relative.table.numel()), 0);
+    for (int64_t head = 0; head < heads; ++head) {
+        for (int64_t i = 0; i < width; ++i) {
+            sum[static_cast<size_t>(relative.bucket[static_cast<size_t>(i)] * heads + head)] += static_cast<double>(from[head * width + i]);
+        }
+    }
+    for (size_t i = 0; i < sum.size(); ++i) {
+        to[i] += static_cast<float>(sum[i]);
+    }
+}
+
 struct AttentionStep : Step {
     at::Tensor qkv, bias, out, lse;
     PackedPtr packed;
-    int64_t heads = 0;
-    tandem_mask mask = {};
+    Attention attention;
 
     variable_list backward(const at::Tensor &d_out, bool) override {
-        at::Tensor d_qkv = at::empty_like(qkv);
-        with_attention(*packed, heads, d_out.size(1), mask, [&](const tandem_attention *description) {
-            kernels().attention_backward(description, read(qkv), read(bias), read(out), read(lse), read(d_out), write(d_qkv));
+        at::Tensor d_qkv = at::empty_like(qkv), d_rows = attention.relative ? at::empty_like(attention.relative->rows) : at::Tensor();
+        with_attention(*packed, attention, d_out.size(1), [&](const tandem_attention *description) {
+            kernels().attention_backward(description, read(qkv), read(bias), read(out), read(lse), read(d_out), write(d_qkv), d_rows.defined() ? write(d_rows) : nullptr);
         });
         if (bias.defined()) {
             tandem_extent extent = extent_of(d_qkv);
             kernels().column_sum(extent, read(d_qkv), write(scratch(extent)), gradient_of(bias));
+        }
+        if (attention.relative) {
+            add_to_buckets(*attention.relative, d_rows);
         }
         return {d_qkv};
     }
@@ -216,16 +241,18 @@ struct AttentionStep : Step {
         for (at::Tensor *tensor : {&qkv, &bias, &out, &lse}) {
             tensor->reset();
         }
+        attention = {};
     }
 };
 
 } // namespace
 
-at::Tensor attention(const at::Tensor &qkv, const at::Tensor &bias, const PackedPtr &packed, int64_t heads, tandem_mask mask) {
+at::Tensor attention(const at::Tensor &qkv, const at::Tensor &bias, const PackedPtr &packed, const Attention &setting) {
     int64_t hidden = qkv.size(1) / 3;
-    bool record = recorded({qkv, bias});
-    at::Tensor out = floats({packed->total, hidden}), lse = record ? floats({heads, packed->total}) : at::Tensor();
-    with_attention(*packed, heads, hidden, mask, [&](const tandem_attention *description) {
+    at::Tensor table = setting.relative ? setting.relative->table : at::Tensor();
+    bool record = recorded({qkv, bias, table});
+    at::Tensor out = floats({packed->total, hidden}), lse = record ? floats({setting.heads, packed->total}) : at::Tensor();
+    with_attention(*packed, setting, hidden, [&](const tandem_attention *description) {
         kernels().attention_forward(description, read(qkv), read(bias), write(out), record ? write(lse) : nullptr);
     });
     if (!record) {
@@ -237,9 +264,8 @@ at::Tensor attention(const at::Tensor &qkv, const at::Tensor &bias, const Packed
     step->out = out.detach();
     step->lse = lse;
     step->packed = packed;
-    step->heads = heads;
-    step->mask = mask;
-    return attach(std::move(out), step, {qkv, bias});
+    step->attention = setting;
+    return attach(std::move(out), step, {qkv, bias, table});
 }
 
 /* ---- residual and LayerNorm ----------------------------------------------------------------- */
@@ -284,6 +310,45 @@ at::Tensor residual_norm(const at::Tensor &x, const at::Tensor &bias, const at::
     return attach(std::move(out), step, {x, residual, bias, weight, shift});
 }
 
+namespace {
+
+struct ResidualStep : Step {
+    at::Tensor bias;
+    tandem_mask mask = {};
+    bool has_residual = false;
+
+    variable_list backward(const at::Tensor &d_out, bool) override {
+        tandem_extent extent = extent_of(d_out);
+        at::Tensor d_x = d_out;
+        if (mask.threshold != 0) {
+            d_x = at::empty_like(d_out);
+            kernels().dropout(extent, read(d_out), mask, write(d_x));
+        }
+        if (bias.defined()) {
+            kernels().column_sum(extent, read(d_x), write(scratch(extent)), gradient_of(bias));
+        }
+        return has_residual ? variable_list{d_x, d_out} : variable_list{d_x};
+    }
+    void forget() override {
+        bias.reset();
+    }
+};
+
+} // namespace
+
+at::Tensor residual(const at::Tensor &x, const at::Tensor &bias, const at::Tensor &added, tandem_mask mask) {
+    at::Tensor out = floats(x.sizes());
+    kernels().residual_norm_forward(extent_of(x), read(x), read(bias), read(added), mask, nullptr, nullptr, 0, write(out), nullptr, nullptr);
+    if (!recorded({x, bias, added})) {
+        return out;
+    }
+    auto step = c10::make_intrusive<ResidualStep>();
+    step->bias = bias;
+    step->mask = mask;
+    step->has_residual = added.defined();
+    return attach(std::move(out), step, {x, added, bias});
+}
+
 /* ---- activation and dropout -------------------------------------------------------------------- */
 
 namespace {
@@ -291,11 +356,12 @@ namespace {
 struct ActivationStep : Step {
     at::Tensor x, bias;
     tandem_activation kind = TANDEM_ACTIVATION_GELU;
+    bool gated = false;
+    tandem_mask mask = {};
 
     variable_list backward(const at::Tensor &d_out, bool) override {
-        tandem_extent extent = extent_of(x);
         at::Tensor d_x = at::empty_like(x);
-        kernels().activation_backward(extent, kind, read(d_out), read(x), read(bias), write(scratch(extent)), write(d_x), gradient_of(bias));
+        kernels().activation_backward(extent_of(d_out), kind, gated, read(d_out), read(x), read(bias), mask, write(scratch(extent_of(x))), write(d_x), gradient_of(bias));
         return {d_x};
     }
     void forget() override {
@@ -318,9 +384,9 @@ struct DropoutStep : Step {
 
 } // namespace
 
-at::Tensor activation(const at::Tensor &x, const at::Tensor &bias, tandem_activation kind) {
-    at::Tensor out = floats(x.sizes());
-    kernels().activation_forward(extent_of(x), kind, read(x), read(bias), write(out));
+at::Tensor activation(const at::Tensor &x, const at::Tensor &bias, tandem_activation kind, bool gated, tandem_mask mask) {
+    at::Tensor out = floats({x.size(0), gated ? x.size(1) / 2 : x.size(1)});
+    kernels().activation_forward(extent_of(out), kind, gated, read(x), read(bias), mask, write(out));
     if (!recorded({x, bias})) {
         return out;
     }
@@ -328,6 +394,8 @@ at::Tensor activation(const at::Tensor &x, const at::Tensor &bias, tandem_activa
     step->x = x.detach();
     step->bias = bias;
     step->kind = kind;
+    step->gated = gated;
+    step->mask = mask;
     return attach(std::move(out), step, {x, bias});
 }
 

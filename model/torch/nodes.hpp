@@ -36,8 +36,9 @@ using PackedPtr = std::shared_ptr<const Packed>;
 
 /* An embedding table, and the row of it that each token takes. */
 struct Lookup {
-    at::Tensor table;            /* [rows, hidden] */
-    std::vector<int32_t> index;  /* [total], inside the table */
+    at::Tensor table;           /* [rows, hidden] */
+    std::vector<int32_t> index; /* [total], inside the table */
+    int64_t frozen;             /* a row that gets no gradient, or -1 */
 };
 
 /* Sum of the looked-up rows of all tables: [total, hidden]. */
@@ -47,14 +48,40 @@ at::Tensor embed(std::vector<Lookup> lookups);
  * which reads the product anyway. */
 at::Tensor product(const at::Tensor &x, const at::Tensor &weight);
 
-/* Softmax attention within each sequence: qkv [total, 3 * hidden] -> [total, hidden]. */
-at::Tensor attention(const at::Tensor &qkv, const at::Tensor &bias, const PackedPtr &packed, int64_t heads, tandem_mask mask);
+/* A learned bias of the attention scores by the distance of query and key, shared by
+ * the layers of a forward. */
+struct Relative {
+    at::Tensor table;            /* [buckets, heads]: the parameter */
+    std::vector<int32_t> bucket; /* [2 * span]: of the offset i - j at span + i - j */
+    at::Tensor rows;             /* [heads, 2 * span]: the table by offset, as the kernel reads it */
 
-/* LayerNorm(residual + dropout(x + bias)); takes the memory of x for itself. */
+    int64_t span() const {
+        return rows.size(1) / 2;
+    }
+};
+
+/* What attention does, besides its inputs. */
+struct Attention {
+    int64_t heads = 1;
+    int64_t window = 0; /* 0: none */
+    at::Tensor rotary;  /* rotary_table() of the longest sequence, or undefined */
+    std::shared_ptr<const Relative> relative;
+    tandem_mask mask = {};
+};
+
+/* Softmax attention within each sequence: qkv [total, 3 * hidden] -> [total, hidden]. */
+at::Tensor attention(const at::Tensor &qkv, const at::Tensor &bias, const PackedPtr &packed, const Attention &setting);
+
+/* LayerNorm(residual + dropout(x + bias)); takes the memory of x for itself, which it
+ * changes unless there is neither bias, residual nor dropout. */
 at::Tensor residual_norm(const at::Tensor &x, const at::Tensor &bias, const at::Tensor &residual, tandem_mask mask, const at::Tensor &weight, const at::Tensor &shift, double eps);
 
-/* activation(x + bias). */
-at::Tensor activation(const at::Tensor &x, const at::Tensor &bias, tandem_activation kind);
+/* added + dropout(x + bias). */
+at::Tensor residual(const at::Tensor &x, const at::Tensor &bias, const at::Tensor &added, tandem_mask mask);
+
+/* dropout(activation(x + bias)); gated: dropout(activation(a) * b), a the left and b the
+ * right half of x + bias. */
+at::Tensor activation(const at::Tensor &x, const at::Tensor &bias, tandem_activation kind, bool gated, tandem_mask mask);
 
 at::Tensor dropout(const at::Tensor &x, tandem_mask mask);
 

@@ -2,6 +2,7 @@
 #include "model/torch/internal.hpp"
 
 #include <cstring>
+#include <tuple>
 #include <vector>
 
 #include <ATen/Functions.h>
@@ -47,6 +48,10 @@ int apply(const char *entry, tandem_tensor **out, Operation &&operation) {
 }
 
 } // namespace
+
+at::Tensor tandem::unit_rows(const at::Tensor &x) {
+    return at::div(x, at::linalg_vector_norm(x, 2, -1, true).clamp_min(1e-12));
+}
 
 /* ---- tensors ------------------------------------------------------------------ */
 
@@ -140,6 +145,14 @@ int tandem_op_relu(tandem_tensor **out, const tandem_tensor *a) {
     return apply(__func__, out, [&] { return at::relu(ref(a)); });
 }
 
+int tandem_op_abs(tandem_tensor **out, const tandem_tensor *a) {
+    return apply(__func__, out, [&] { return at::abs(ref(a)); });
+}
+
+int tandem_op_clamp_min(tandem_tensor **out, const tandem_tensor *a, double least) {
+    return apply(__func__, out, [&] { return at::clamp_min(ref(a), least); });
+}
+
 /* ---- reductions -------------------------------------------------------------------- */
 
 int tandem_op_softmax(tandem_tensor **out, const tandem_tensor *a, int dim) {
@@ -166,11 +179,42 @@ int tandem_op_sum_dim(tandem_tensor **out, const tandem_tensor *a, int dim) {
     return apply(__func__, out, [&] { return at::sum(ref(a), dim); });
 }
 
-int tandem_op_normalize(tandem_tensor **out, const tandem_tensor *a) {
+int tandem_op_max_dim(tandem_tensor **out, const tandem_tensor *a, int dim) {
+    return apply(__func__, out, [&] { return std::get<0>(at::max(ref(a), dim)); });
+}
+
+int tandem_op_norm(tandem_tensor **out, const tandem_tensor *a) {
+    return apply(__func__, out, [&] { return at::linalg_vector_norm(ref(a), 2, -1); });
+}
+
+int tandem_op_logcumsumexp(tandem_tensor **out, const tandem_tensor *a, int dim) {
+    return apply(__func__, out, [&] { return at::logcumsumexp(ref(a), dim); });
+}
+
+int tandem_op_distances(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b) {
     return apply(__func__, out, [&] {
-        const at::Tensor &x = ref(a);
-        return at::div(x, at::linalg_vector_norm(x, 2, -1, true).clamp_min(1e-12));
+        constexpr int64_t from_differences = 2; /* not |a|^2 - 2ab + |b|^2 */
+        return at::cdist(ref(a), ref(b), 2.0, from_differences);
     });
+}
+
+int tandem_op_greater(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b) {
+    return apply(__func__, out, [&] { return at::gt(ref(a), ref(b)); });
+}
+
+int tandem_op_sort_desc(tandem_tensor **out, const tandem_tensor *a, int dim, int64_t *index) {
+    return apply(__func__, out, [&] {
+        auto [values, order] = at::sort(ref(a), /*stable=*/true, dim, /*descending=*/true);
+        if (index != nullptr && order.numel() > 0) {
+            at::Tensor rows = order.contiguous();
+            std::memcpy(index, rows.const_data_ptr<int64_t>(), rows.nbytes());
+        }
+        return values;
+    });
+}
+
+int tandem_op_normalize(tandem_tensor **out, const tandem_tensor *a) {
+    return apply(__func__, out, [&] { return tandem::unit_rows(ref(a)); });
 }
 
 int tandem_op_cross_entropy(tandem_tensor **out, const tandem_tensor *logits, const tandem_tensor *labels) {

@@ -73,12 +73,24 @@ int tandem_op_log(tandem_tensor **out, const tandem_tensor *a);
 int tandem_op_sigmoid(tandem_tensor **out, const tandem_tensor *a);
 int tandem_op_softplus(tandem_tensor **out, const tandem_tensor *a); /* log(1 + e^a), stable */
 int tandem_op_relu(tandem_tensor **out, const tandem_tensor *a);
+int tandem_op_abs(tandem_tensor **out, const tandem_tensor *a); /* gradient 0 at 0 */
+int tandem_op_clamp_min(tandem_tensor **out, const tandem_tensor *a, double least);
 int tandem_op_softmax(tandem_tensor **out, const tandem_tensor *a, int dim);
 int tandem_op_log_softmax(tandem_tensor **out, const tandem_tensor *a, int dim);
 int tandem_op_logsumexp(tandem_tensor **out, const tandem_tensor *a, int dim);
 int tandem_op_sum(tandem_tensor **out, const tandem_tensor *a);
 int tandem_op_mean(tandem_tensor **out, const tandem_tensor *a);
 int tandem_op_sum_dim(tandem_tensor **out, const tandem_tensor *a, int dim);
+int tandem_op_max_dim(tandem_tensor **out, const tandem_tensor *a, int dim); /* the gradient goes to one greatest element */
+int tandem_op_norm(tandem_tensor **out, const tandem_tensor *a); /* Euclidean, over the last dim; gradient 0 at 0 */
+int tandem_op_logcumsumexp(tandem_tensor **out, const tandem_tensor *a, int dim);
+/* Euclidean distances of all rows of `a` [n, dim] to all rows of `b` [m, dim], [n, m], from their differences, so that
+ * near rows lose no digits; gradient 0 at 0. */
+int tandem_op_distances(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b);
+int tandem_op_greater(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b); /* a > b, a bool tensor */
+/* Along `dim`, greatest first, equals in their order; `index`, unless NULL, receives
+ * where each was, in the layout of `a`. */
+int tandem_op_sort_desc(tandem_tensor **out, const tandem_tensor *a, int dim, int64_t *index);
 int tandem_op_normalize(tandem_tensor **out, const tandem_tensor *a); /* L2 over the last dim, eps 1e-12 */
 int tandem_op_cat(tandem_tensor **out, const tandem_tensor *const *parts, size_t count, int dim);
 int tandem_op_narrow(tandem_tensor **out, const tandem_tensor *a, int dim, int64_t start, int64_t length);
@@ -145,7 +157,8 @@ typedef struct {
     int64_t vocab, positions, types; /* types 0: no token type embedding; positions: the most tokens, also without a table of them */
     int64_t embedding_size;          /* width of the three tables; where it is not `hidden`, a projection follows the embedding's norm */
     int64_t position_offset;         /* position id of a text's first token (RoBERTa: 2) */
-    int64_t position_pad_id;         /* a token of this id gets position_offset - 1 and is not counted (RoBERTa); -1: every token counts */
+    int64_t position_pad_id;         /* a token of this id gets position_offset - 1 and is not counted, and neither table trains its row
+                                        (RoBERTa; torch's padding_idx); -1: every token counts */
     bool pre_norm;                   /* norms before attention and feed-forward, and one at the end; else after each (BERT) */
     bool gated;                      /* feed-forward: activation(a) * b, where up gives a and b */
     double norm_eps;
@@ -183,12 +196,15 @@ float *tandem_encoder_parameters(tandem_encoder *encoder); /* borrowed, [arena_f
  * parameter record gradients. NULL with the message set. */
 float *tandem_encoder_gradients(tandem_encoder *encoder);
 
-/* Dropout of one forward: masks are a pure function of (seed, step, site, element),
+/* Dropout of one forward: masks are a pure function of (seed, step, site, row, column),
  * so a forward can be replayed and a run resumed with no generator state. */
 typedef struct {
     bool train;    /* false: no dropout at all */
     uint64_t seed; /* of the run */
     uint64_t step; /* a different one for every forward that shall differ */
+    /* Where a batch lies in a greater one: its parts draw the masks of the whole (GradCache). */
+    uint64_t first_row;      /* tokens before this part's first */
+    uint64_t first_sequence; /* sequences before it */
 } tandem_dropout;
 
 /* Hidden states of the last layer, [batch.total, hidden]. Parameters record
@@ -204,6 +220,18 @@ int tandem_encoder_modules(tandem_tensor **out, tandem_encoder *encoder, const t
 
 /* Sequence classification logits, [count, labels]. */
 int tandem_encoder_classify(tandem_tensor **out, tandem_encoder *encoder, const tandem_tensor *hidden, const tandem_batch *batch, tandem_dropout dropout);
+
+/* ---- positions, as the forward computes them: for writers of graphs ----------------- */
+/* out [positions, head_size]: of each position the cosines of the head_size / 2 angles
+ * position * theta^(-2 i / head_size), then their sines (Su et al. 2021, RoFormer).
+ * Angles are rounded to float32 as transformers rounds them: thousands of positions
+ * away that shows, and checkpoints were trained with it. */
+int tandem_rotary_table(float *out, double theta, int64_t head_size, int64_t positions);
+
+/* out [2 * span - 1]: the bucket of every key - query from 1 - span to span - 1 (Raffel et
+ * al. 2020, T5, in both directions): half of the buckets for each sign; of those half
+ * for single distances, the rest logarithmically up to `distance`. */
+int tandem_relative_buckets(int32_t *out, int64_t buckets, int64_t distance, int64_t span);
 
 /* ---- plain matrices -------------------------------------------------------------------- */
 /* c[m, n] = a[m, k] * b[n, k]^T, row-major with leading dimensions lda, ldb, ldc. */

@@ -22,6 +22,26 @@ setup() {
     [ "$output" = '{"ids":[2,4,5,3],"type_ids":[0,0,0,0],"offsets":[[0,0],[0,2],[2,5],[0,0]]}' ]
 }
 
+@test "--stride prints what --max-length cuts off, and needs it" {
+    run "$TANDEM" tokenize -m model --max-length 4 --stride 1 - <<< '{"text": "unaffable."}'
+    [ "$status" -eq 0 ]
+    [ "$output" = '{"ids":[2,4,5,3],"type_ids":[0,0,0,0],"offsets":[[0,0],[0,2],[2,5],[0,0]],"overflowing":[{"ids":[2,5,6,3],"type_ids":[0,0,0,0],"offsets":[[0,0],[2,5],[5,9],[0,0]]},{"ids":[2,6,9,3],"type_ids":[0,0,0,0],"offsets":[[0,0],[5,9],[9,10],[0,0]]}]}' ]
+    run "$TANDEM" tokenize -m model --stride 1 - <<< '{"text": "un"}'
+    [ "$status" -eq 2 ]
+    [[ "$output" == *'--stride: needs --max-length'* ]]
+}
+
+@test "tokenizer.json's own truncation: its side, its stride, and what it cuts off" {
+    printf '%s' '{"model": {"type": "WordLevel", "vocab": {"a": 0, "b": 1, "c": 2}, "unk_token": "a"},
+        "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "truncation": {"max_length": 2, "stride": 1, "strategy": "LongestFirst", "direction": "Left"}}' > t.json
+    run "$TANDEM" tokenize -m t.json - <<< '{"text": "a b c"}'
+    [ "$status" -eq 0 ]
+    [ "$output" = '{"ids":[1,2],"type_ids":[0,0],"offsets":[[2,3],[4,5]],"overflowing":[{"ids":[0,1],"type_ids":[0,0],"offsets":[[0,1],[2,3]]}]}' ]
+    run "$TANDEM" tokenize -m t.json --max-length 1 - <<< '{"text": "a b c"}'
+    [ "$output" = '{"ids":[2],"type_ids":[0],"offsets":[[4,5]]}' ]
+}
+
 @test "a bad line is named, exit 1" {
     printf '%s\n' '{"text": "un"}' '{"txt": "un"}' > in.jsonl
     run "$TANDEM" tokenize --model model in.jsonl

@@ -1,138 +1,187 @@
-/* probe_losses NAME IN OUT NUMBER: one loss over the tensors of a safetensors file
- * (float32): mnrl: queries, documents, mask; others: logits, labels, offsets, starts.
- * Writes the loss and the gradients of its inputs. NUMBER is scale or pos_weight. */
+/* probe_losses: computes losses as lines of standard input ask for them, each
+ *   bi|cross IN OUT [KEY=VALUE...]
+ * one loss over the tensors of the safetensors file IN (float32); writes the loss and the gradients of
+ * its inputs to OUT and answers "ok", or why not. KEY is a setting of `tandem train`. IN has
+ *   bi: queries, documents, owner; known [n, m], scores, classes, teacher_queries,
+ *       teacher_documents, scale where there is one
+ *   cross: logits, labels, starts; offsets where there are any */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tandem/safetensors.h"
+#include "tandem/train.h"
 #include "train/losses.h"
 
-static int failed(void)
-{
-    fprintf(stderr, "probe_losses: %s\n", tandem_error_message());
-    return 1;
-}
+static const tandem_safetensors *input;
 
-static float *read(const tandem_safetensors *file, const char *name, size_t *count)
+/* NULL where the file has no such tensor. The program is small: it frees nothing. */
+static float *read(const char *name, size_t *count)
 {
-    const tandem_safetensor *tensor = tandem_safetensors_find(file, name);
-    float *values = tensor ? malloc((tensor->elements + 1) * sizeof *values) : NULL;
+    const tandem_safetensor *tensor = tandem_safetensors_find(input, name);
+    float *values = tensor != NULL ? malloc((tensor->elements + 1) * sizeof *values) : NULL;
 
-    if (values == NULL || tandem_safetensor_read_f32(tensor, values) < 0) {
-        fprintf(stderr, "probe_losses: no %s\n", name);
+    if (values != NULL && tandem_safetensor_read_f32(tensor, values) < 0) {
+        fprintf(stderr, "probe_losses: %s: %s\n", name, tandem_error_message());
         exit(1);
     }
-    *count = tensor->elements;
+    *count = values != NULL ? tensor->elements : 0;
     return values;
 }
 
-static int leaf_of(tandem_tensor **out, const tandem_safetensors *file, const char *name)
+static int tensor_of(tandem_tensor **out, const char *name)
 {
+    const tandem_safetensor *tensor = tandem_safetensors_find(input, name);
     size_t count;
-    float *values = read(file, name, &count);
-    const tandem_safetensor *tensor = tandem_safetensors_find(file, name);
-    tandem_tensor *constant = NULL;
-    int rc = tandem_tensor_from(&constant, values, tensor->shape, tensor->dims);
+    float *values = read(name, &count);
 
-    free(values);
-    return rc < 0 ? rc : tandem_op_leaf(out, constant);
+    *out = NULL;
+    return values != NULL ? tandem_tensor_from(out, values, tensor->shape, tensor->dims) : TANDEM_OK;
 }
 
-static int mnrl(tandem_tensor **loss, tandem_tensor *leaves[2], const tandem_safetensors *file, double scale)
+/* The mask as lists of columns. */
+static void set_known(tandem_bi_candidates *c)
 {
-    size_t count;
-    float *mask = read(file, "mask", &count);
-    bool *masked = calloc(count, sizeof *masked);
+    size_t cells, used = 0;
+    const float *mask = read("known", &cells);
 
-    for (size_t i = 0; i < count; i++) {
-        masked[i] = mask[i] != 0.0F;
+    if (mask == NULL) {
+        return;
     }
-    int rc = leaf_of(&leaves[0], file, "queries");
-    rc = rc < 0 ? rc : leaf_of(&leaves[1], file, "documents");
-    rc = rc < 0 ? rc : tandem_loss_mnrl(loss, leaves[0], leaves[1], masked, scale);
-    free(mask);
-    free(masked);
-    return rc;
+    size_t *starts = calloc(c->n + 1, sizeof *starts);
+    uint32_t *known = calloc(cells, sizeof *known);
+
+    for (size_t i = 0; i < c->n; i++) {
+        for (size_t j = 0; j < c->m; j++) {
+            if (mask[i * c->m + j] != 0.0F) {
+                known[used++] = (uint32_t)j;
+            }
+        }
+        starts[i + 1] = used;
+    }
+    c->known_starts = starts;
+    c->known = known;
 }
 
-static int cross(tandem_tensor **loss, tandem_tensor *leaves[2], const tandem_safetensors *file, const tandem_cross_loss *row,
-                 double pos_weight)
+static int bi(double *loss, tandem_tensor *gradients[3], const tandem_loss_settings *settings)
+{
+    tandem_tensor *queries, *documents, *teacher_queries, *teacher_documents, *scale = NULL;
+    size_t count, labelled;
+    float *owners = read("owner", &count), *classes = read("classes", &labelled);
+    uint32_t *owner = calloc(count, sizeof *owner);
+    int64_t *class = calloc(labelled + 1, sizeof *class);
+
+    for (size_t j = 0; j < count; j++) {
+        owner[j] = (uint32_t)owners[j];
+    }
+    for (size_t i = 0; i < labelled; i++) {
+        class[i] = (int64_t)classes[i];
+    }
+    TANDEM_TRY(tensor_of(&queries, "queries"));
+    TANDEM_TRY(tensor_of(&documents, "documents"));
+    TANDEM_TRY(tensor_of(&teacher_queries, "teacher_queries"));
+    TANDEM_TRY(tensor_of(&teacher_documents, "teacher_documents"));
+    TANDEM_TRY(tensor_of(&scale, "scale"));
+    if (scale != NULL) {
+        TANDEM_TRY(tandem_op_leaf(&scale, scale));
+    }
+    tandem_bi_candidates c = {
+        .n = (size_t)tandem_tensor_size(queries, 0), .m = count, .owner = owner, .scores = read("scores", &count),
+        .classes = labelled > 0 ? class : NULL, .teacher_queries = teacher_queries, .teacher_documents = teacher_documents,
+        .scale = scale, .settings = settings, .scratch = tandem_arena_new(),
+    };
+    set_known(&c);
+    TANDEM_TRY(tandem_bi_loss_run(loss, &gradients[0], &gradients[1], queries, documents, &c));
+    return scale != NULL ? tandem_tensor_grad(&gradients[2], scale) : TANDEM_OK;
+}
+
+static int cross(double *loss, tandem_tensor *gradients[3], const tandem_loss_settings *settings)
 {
     size_t count, groups;
-    float *labels = read(file, "labels", &count), *offsets = read(file, "offsets", &count), *bounds = read(file, "starts", &groups);
+    float *labels = read("labels", &count), *offsets = read("offsets", &count), *bounds = read("starts", &groups);
     size_t *starts = calloc(groups, sizeof *starts);
+    tandem_tensor *logits = NULL, *scalar = NULL;
 
     for (size_t i = 0; i < groups; i++) {
         starts[i] = (size_t)bounds[i];
     }
-    tandem_candidates candidates = {groups - 1, starts, labels, offsets, pos_weight};
-    int rc = leaf_of(&leaves[0], file, "logits");
-    rc = rc < 0 ? rc : row->compute(loss, leaves[0], &candidates);
-    free(labels);
-    free(offsets);
-    free(bounds);
-    free(starts);
-    return rc;
+    tandem_candidates c = {groups - 1, starts, labels, offsets, settings, tandem_arena_new()};
+
+    TANDEM_TRY(tensor_of(&logits, "logits"));
+    TANDEM_TRY(tandem_op_leaf(&logits, logits));
+    TANDEM_TRY(tandem_cross_loss_at((size_t)settings->name)->compute(&scalar, logits, &c));
+    TANDEM_TRY(tandem_tensor_item(scalar, loss));
+    TANDEM_TRY(tandem_backward(scalar));
+    return tandem_tensor_grad(&gradients[0], logits);
 }
 
-static int write(const char *path, const tandem_tensor *loss, tandem_tensor *const leaves[2])
+static int write(const char *path, double loss, tandem_tensor *const gradients[3])
 {
-    static const char *const names[] = {"gradient_0", "gradient_1"};
-    tandem_safetensor_out out[3];
+    static const char *const names[] = {"gradient_0", "gradient_1", "gradient_2"};
+    tandem_safetensor_out out[4];
+    float narrow = (float)loss;
     size_t used = 0;
-    double value = 0.0;
 
-    if (tandem_tensor_item(loss, &value) < 0) {
-        return -1;
-    }
-    float narrow = (float)value;
     out[used++] = (tandem_safetensor_out){.name = "loss", .dims = 1, .shape = {1}, .data = &narrow};
-    for (size_t i = 0; i < 2 && leaves[i] != NULL; i++) {
-        tandem_tensor *gradient = NULL;
+    for (size_t i = 0; i < 3; i++) {
+        if (gradients[i] == NULL) {
+            continue;
+        }
         int64_t elements = 1;
-        int dims = tandem_tensor_dims(leaves[i]);
+        int dims = tandem_tensor_dims(gradients[i]);
 
         out[used] = (tandem_safetensor_out){.name = names[i], .dims = dims};
         for (int d = 0; d < dims; d++) {
-            out[used].shape[d] = tandem_tensor_size(leaves[i], d);
+            out[used].shape[d] = tandem_tensor_size(gradients[i], d);
             elements *= out[used].shape[d];
         }
         float *values = malloc((size_t)elements * sizeof *values);
-        if (tandem_tensor_grad(&gradient, leaves[i]) < 0 || tandem_tensor_read(gradient, values) < 0) {
-            return -1;
-        }
+        TANDEM_TRY(tandem_tensor_read(gradients[i], values));
         out[used++].data = values;
     }
     return tandem_safetensors_write(path, out, used);
 }
 
-int main(int argc, char **argv)
+/* One line; the words are cut at single blanks. */
+static int answer(char *line)
 {
     tandem_safetensors *file = NULL;
-    tandem_tensor *loss = NULL, *leaves[2] = {NULL, NULL};
-    int rc = -1;
+    tandem_train_config config = {0};
+    tandem_tensor *gradients[3] = {NULL, NULL, NULL};
+    char *words[32], *rest = line;
+    size_t count = 0, rows = 0;
+    double loss = 0.0;
 
-    if (argc != 5) {
-        fprintf(stderr, "usage: probe_losses NAME IN OUT NUMBER\n");
-        return 2;
+    for (char *word; count < 32 && (word = strsep(&rest, " ")) != NULL; count++) {
+        words[count] = word;
     }
-    if (tandem_safetensors_open(&file, argv[2]) < 0 || tandem_scope_begin() < 0) {
-        return failed();
+    if (count < 3) {
+        return tandem_error("expected bi|cross IN OUT [KEY=VALUE...]");
     }
+    bool is_cross = strcmp(words[0], "cross") == 0;
+    const tandem_setting *table = tandem_train_settings(is_cross, &rows);
+
+    TANDEM_TRY(tandem_settings_init(&config, table, rows));
+    for (size_t i = 3; i < count; i++) {
+        TANDEM_TRY(tandem_settings_set(&config, table, rows, words[i]));
+    }
+    TANDEM_TRY(tandem_safetensors_open(&file, words[1]));
+    input = file;
+    TANDEM_TRY((is_cross ? cross : bi)(&loss, gradients, &config.loss));
+    return write(words[2], loss, gradients);
+}
+
+int main(void)
+{
+    char line[4096];
+
     tandem_grad_enable(1);
-    if (strcmp(argv[1], "mnrl") == 0) {
-        rc = mnrl(&loss, leaves, file, strtod(argv[4], NULL));
+    while (fgets(line, sizeof line, stdin) != NULL && tandem_scope_begin() == 0) {
+        line[strcspn(line, "\n")] = '\0';
+        int rc = answer(line);
+        tandem_scope_end();
+        printf("%s\n", rc < 0 ? tandem_error_message() : "ok");
+        fflush(stdout);
     }
-    for (size_t i = 0; tandem_cross_loss_names[i] != NULL; i++) {
-        if (strcmp(argv[1], tandem_cross_loss_names[i]) == 0) {
-            rc = cross(&loss, leaves, file, tandem_cross_loss_at(i), strtod(argv[4], NULL));
-        }
-    }
-    if (rc < 0 || tandem_backward(loss) < 0 || write(argv[3], loss, leaves) < 0) {
-        return failed();
-    }
-    tandem_scope_end();
-    tandem_safetensors_close(file);
     return 0;
 }

@@ -1,7 +1,9 @@
-/* probe_model.c - what tests/parity/test_model.py asks of a model that no command shows:
+/* probe_model.c - what tests/parity/test_model*.py ask of a model that no command shows:
  *
- *   pack  bi|cross DIR SEQUENCES OUT.safetensors   one packed batch of all {"ids", "type_ids"} lines:
- *                                                  "hidden" [total, hidden], and "embeddings" or "logits"
+ *   pack  bi|cross DIR SEQUENCES OUT.safetensors   one packed batch of all {"ids", "type_ids", "gradient"} lines:
+ *                                                  "hidden" [total, hidden], and "embeddings" or "logits"; where
+ *                                                  the lines have gradients, of a loss by each output, also the
+ *                                                  parameters' gradients, "gradient.NAME"
  *   alone DIR TEXTS OUT.safetensors                "embeddings" of {"text"} lines, a batch each
  *   score DIR PAIRS OUT.safetensors                "logits" of {"query", "document"} lines
  *   save  bi|cross|new DIR OUT                     load and save
@@ -73,6 +75,35 @@ static tandem_safetensor_out read_tensor(const char *name, const tandem_tensor *
     return tensor(name, data, rows, columns);
 }
 
+/* Backward from [count, width] outputs with each line's "gradient"; adds the parameters' own to `out`. */
+static size_t add_gradients(tandem_model *model, const cJSON *sequences, const tandem_tensor *result, tandem_safetensor_out *out)
+{
+    int64_t rows = tandem_tensor_size(result, 0), width = tandem_tensor_size(result, 1);
+    float *values = tandem_alloc((size_t)(rows * width), sizeof *values), *next = values;
+    const cJSON *line, *value;
+    cJSON_ArrayForEach(line, sequences) {
+        cJSON_ArrayForEach(value, tandem_json_member(line, "gradient")) {
+            *next++ = (float)value->valuedouble;
+        }
+    }
+    if (next != values + rows * width) {
+        fprintf(stderr, "probe_model: %td numbers in the gradients, expected %lld\n", next - values, (long long)(rows * width));
+        exit(1);
+    }
+    tandem_tensor *gradient;
+    check(tandem_tensor_from(&gradient, values, (const int64_t[]){rows, width}, 2));
+    check(tandem_backward_with(result, gradient));
+    const float *arena = tandem_model_gradients(model);
+    for (size_t i = 0; i < tandem_model_parameter_count(model); i++) {
+        const tandem_parameter *parameter = tandem_model_parameter(model, i);
+        char *name = tandem_alloc(strlen(parameter->name) + 10, 1);
+        snprintf(name, strlen(parameter->name) + 10, "gradient.%s", parameter->name);
+        out[i] = (tandem_safetensor_out){.name = name, .dims = parameter->dims, .data = arena + parameter->offset};
+        memcpy(out[i].shape, parameter->shape, sizeof parameter->shape);
+    }
+    return tandem_model_parameter_count(model);
+}
+
 static void pack(tandem_model *model, const char *input, const char *output)
 {
     cJSON *sequences = read_lines(input);
@@ -88,12 +119,19 @@ static void pack(tandem_model *model, const char *input, const char *output)
     tandem_batch batch = tandem_batch_builder_view(builder);
     const tandem_dropout none = {.train = false};
     tandem_tensor *hidden, *result;
-    bool bi = tandem_model_describe(model)->kind == TANDEM_BI_ENCODER;
+    bool bi = tandem_model_describe(model)->kind == TANDEM_BI_ENCODER, trains = tandem_json_member(sequences->child, "gradient") != NULL;
+    if (trains && tandem_model_gradients(model) == NULL) {
+        check(TANDEM_ERROR);
+    }
     check(tandem_scope_begin());
+    tandem_grad_enable(trains);
     check(tandem_encoder_forward(&hidden, model->encoder, &batch, none));
     check(bi ? tandem_model_embed(&result, model, &batch, none) : tandem_model_logits(&result, model, &batch, none));
-    tandem_safetensor_out tensors[] = {read_tensor("hidden", hidden), read_tensor(bi ? "embeddings" : "logits", result)};
-    check(tandem_safetensors_write(output, tensors, 2));
+    tandem_safetensor_out *tensors = tandem_alloc(2 + tandem_model_parameter_count(model), sizeof *tensors);
+    tensors[0] = read_tensor("hidden", hidden);
+    tensors[1] = read_tensor(bi ? "embeddings" : "logits", result);
+    size_t gradients = trains ? add_gradients(model, sequences, result, tensors + 2) : 0;
+    check(tandem_safetensors_write(output, tensors, 2 + gradients));
     tandem_scope_end();
     tandem_batch_builder_free(builder);
     cJSON_Delete(sequences);

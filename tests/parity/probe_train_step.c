@@ -46,11 +46,10 @@ static int step(tandem_model *model, const tandem_examples *examples, const tand
     for (size_t i = 0; i < examples->count; i++) {
         batch[i] = (uint32_t)i;
     }
-    tandem_cross_step options = {tandem_cross_loss_at((size_t)config->loss.name), config->loss.pos_weight, config->loss.offset_scale, forward_tokens};
     TANDEM_TRY(tandem_stepper_new(&stepper, model));
     TANDEM_TRY(tandem_adamw_for_model(&adamw, model, config->weight_decay));
-    TANDEM_TRY(cross ? tandem_step_cross(&figures, stepper, examples, batch, examples->count, &options, false, 0, 0)
-                     : tandem_step_bi(&figures, stepper, examples, batch, examples->count, config->loss.scale, false, 0, 0));
+    TANDEM_TRY(cross ? tandem_step_cross(&figures, stepper, examples, batch, examples->count, &config->loss, forward_tokens, false, 0, 0)
+                     : tandem_step_bi(&figures, stepper, examples, batch, examples->count, &config->loss, false, 0, 0));
     TANDEM_TRY(tandem_norm(&norm, gradients, floats));
     TANDEM_TRY(dump(model, gradients, out, "gradients"));
     tandem_adamw_step(adamw, weights, gradients, config->learning_rate, tandem_clip_scale(norm, config->max_grad_norm));
@@ -68,14 +67,18 @@ static int run(bool cross, char **argv, const tandem_train_config *config, size_
     tandem_groups *groups = NULL;
     tandem_examples *examples = NULL;
     tandem_model_options model_options = {cross ? TANDEM_CROSS_ENCODER : TANDEM_BI_ENCODER, false, 0, (size_t)config->max_length};
-    tandem_examples_options options = {(size_t)config->data.negatives, cross, false};
+    tandem_examples_options options = tandem_examples_options_for(&config->loss, cross, (size_t)config->data.negatives);
 
     TANDEM_TRY(tandem_model_load(&model, argv[2], &model_options));
     TANDEM_TRY(tandem_groups_read(&groups, argv[3]));
+    if (config->loss.teacher != NULL) {
+        TANDEM_TRY(tandem_model_load(&options.teacher, config->loss.teacher, NULL));
+    }
     TANDEM_TRY(tandem_examples_new(&examples, groups, model, &options));
     TANDEM_TRY(step(model, examples, config, cross, forward_tokens, argv[4]));
     tandem_examples_free(examples);
     tandem_groups_free(groups);
+    tandem_model_free(options.teacher);
     tandem_model_free(model);
     return TANDEM_OK;
 }

@@ -4,95 +4,38 @@ hidden states, embeddings and scores, and directories that either side wrote."""
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import warnings
 import zipfile
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-warnings.simplefilter("ignore")
+from tiny_models import (PROBE, WORDS, check, compare_files, edit_json, expect, expect_loads, failures, load_file, make_tokenizer, np, pack, randomize,
+                         run, save, sentence, torch, transformers, write_lines)
 
 try:
-    import numpy as np
-    import torch
-    import transformers
-    from safetensors.numpy import load_file
     from sentence_transformers import CrossEncoder, SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from sentence_transformers.sentence_transformer.modules import Dense, LayerNorm, Normalize, Pooling, Transformer
 except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
 
-transformers.logging.set_verbosity_error()
-transformers.logging.disable_progress_bar()
 torch.manual_seed(3)
 
 SHARED = os.environ.get("TANDEM_SHARED", "../shared")
 TANDEM = os.environ["TANDEM"]
-PROBE = os.path.join(os.environ["TANDEM_BUILD"], "tests", "probe_model")
 
 # Relative to the largest number of the reference: float32 sums of a few hundred terms in
 # another order, through a few layers, differ by about 1e-6.
 HIDDEN_TOLERANCE = 1e-5
 # Of vectors of length 1: what users compare, and what the package itself gives from batch to batch.
 EMBEDDING_TOLERANCE = 2e-5
+# Gradients, relative to the largest of their tensor: the same sums, forwards and back.
+GRADIENT_TOLERANCE = 1e-4
 
-WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] a the of in wing bird lift drag flow over heat shock wave plate layer boundary ##s ##ing ##ed is are".split()
-
-# hidden, heads, intermediate, layers, types, positions, activation: heads of 8, 16, 4, 64 and 7 numbers.
+# hidden, heads, intermediate, layers, types, positions, activation
 CONFIGS = [
     (32, 4, 64, 2, 2, 40, "gelu"),
-    (48, 3, 100, 3, 1, 33, "gelu_new"),
-    (20, 5, 36, 1, 2, 17, "relu"),
     (64, 1, 128, 2, 2, 64, "silu"),
-    (21, 3, 30, 2, 2, 24, "gelu"),
 ]
-
-failures = []
-
-
-def check(what, ours, theirs, tolerance, relative=False):
-    ours, theirs = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
-    if ours.shape != theirs.shape:
-        failures.append(what)
-        print(f"FAIL {what}: shapes {ours.shape} and {theirs.shape}")
-        return
-    error = np.abs(ours - theirs).max() / (np.abs(theirs).max() if relative else 1.0)
-    good = error <= tolerance  # false for NaN
-    print(f"{'ok  ' if good else 'FAIL'} {what}: {error:.2e} (at most {tolerance:.0e})")
-    if not good:
-        failures.append(what)
-
-
-def expect(what, good, found=""):
-    print(f"{'ok  ' if good else 'FAIL'} {what} {'' if good else found}")
-    if not good:
-        failures.append(what)
-
-
-def run(*command):
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(map(str, command))}\nexit {done.returncode}: {done.stderr}")
-
-
-def write_lines(path, rows):
-    with open(path, "w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
-
-
-def make_tokenizer(max_length):
-    tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    names = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, model_max_length=max_length,
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"], **names)
 
 
 def make_config(row, **more):
@@ -102,19 +45,8 @@ def make_config(row, **more):
         type_vocab_size=types, max_position_embeddings=positions, hidden_act=activation, initializer_range=0.2, **more)
 
 
-def randomize(model):
-    """Biases and LayerNorm start at 0 and 1, which hides what goes wrong with them."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 1:
-                parameter.add_(torch.randn_like(parameter) * 0.1)
-    return model.eval()
-
-
-def save(model, row, folder):
-    model.save_pretrained(folder)
-    make_tokenizer(row[5]).save_pretrained(folder)
-    return folder
+def bert(row, folder, **more):
+    return save(randomize(transformers.BertModel(make_config(row, **more))), row[5], folder)
 
 
 def sequences(row, rng):
@@ -129,83 +61,105 @@ def inputs(sequence):
     return {"input_ids": ids, "token_type_ids": torch.tensor([sequence["type_ids"]]), "attention_mask": torch.ones_like(ids)}
 
 
-def sentence(rng, low, high):
-    return " ".join(rng.choice(WORDS[5:21], int(rng.integers(low, high))))
+def encode(folder, directory, texts, *options):
+    write_lines(f"{folder}/texts.jsonl", [{"_id": str(i), "text": text} for i, text in enumerate(texts)])
+    run(TANDEM, "encode", "-q", "--model", directory, "--input", f"{folder}/texts.jsonl", *options, "-o", f"{folder}/out.npy")
+    return np.load(f"{folder}/out.npy")
 
 
-def compare_files(what, left, right):
-    a, b = load_file(left), load_file(right)
-    expect(f"{what}: the same tensors, byte for byte",
-           a.keys() == b.keys() and all(a[k].tobytes() == b[k].tobytes() and a[k].shape == b[k].shape for k in a), a.keys() ^ b.keys())
+# ---- bi-encoders --------------------------------------------------------------------------
 
 
-# ---- tiny random encoders -----------------------------------------------------------------
+def compare_sides(what, folder, reference, source, saved, texts):
+    """The directory that the package wrote and what tandem saved of it: both in tandem, the latter in the package."""
+    again = SentenceTransformer(saved, device="cpu")
+    for side in ("query", "document"):
+        expected = (reference.encode_query if side == "query" else reference.encode_document)(texts)
+        for name, directory in (("their directory", source), ("ours", saved)):
+            check(f"{what}, {side}, {name}", encode(folder, directory, texts, "--side", side), expected, HIDDEN_TOLERANCE, relative=True)
+        reencode = again.encode_query if side == "query" else again.encode_document
+        check(f"{what}, {side}, ours in sentence-transformers", reencode(texts), expected, EMBEDDING_TOLERANCE, relative=True)
+        expect(f"{what}, {side}: dimensions", expected.shape[1] == reference.get_embedding_dimension(), expected.shape)
 
 
-def test_hidden(folder, rng):
-    for number, row in enumerate(CONFIGS):
-        model = randomize(transformers.BertModel(make_config(row)))
-        directory = save(model, row, os.path.join(folder, f"tiny{number}"))
-        items = sequences(row, rng)
-        write_lines(f"{folder}/items.jsonl", items)
-        run(PROBE, "pack", "bi", directory, f"{folder}/items.jsonl", f"{folder}/out.safetensors")
-        out = load_file(f"{folder}/out.safetensors")
-        with torch.no_grad():
-            hidden = [model(**inputs(item)).last_hidden_state[0] for item in items]
-        check(f"hidden states of {row}", out["hidden"], torch.cat(hidden), HIDDEN_TOLERANCE, relative=True)
-        check(f"mean pooling of {row}", out["embeddings"], torch.stack([h.mean(0) for h in hidden]), HIDDEN_TOLERANCE, relative=True)
-        run(PROBE, "save", "bi", directory, f"{folder}/saved{number}")
-        compare_files(f"saved {row}", f"{directory}/model.safetensors", f"{folder}/saved{number}/model.safetensors")
-        expect_loads(f"saved {row}", transformers.AutoModel, f"{folder}/saved{number}")
-
-
-def expect_loads(what, loader, directory):
-    _, info = loader.from_pretrained(directory, output_loading_info=True)
-    left = {key: sorted(info[key]) for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if info[key]}
-    expect(f"{what} loads with every weight", not left, left)
-
-
-def test_pooling(folder, rng):
-    row = CONFIGS[0]
-    texts = [sentence(rng, 1, 60) for _ in range(40)] + ["", "wing"]
-    write_lines(f"{folder}/texts.jsonl", [{"_id": str(i), "text": text or "[PAD]"} for i, text in enumerate(texts)])
-    texts = [text or "[PAD]" for text in texts]
+def module_lists():
+    """What may follow the encoder; every pooling mode, joined, without the prompt, and every module after it."""
     for mode in Pooling.POOLING_MODES:
-        encoder = save(randomize(transformers.BertModel(make_config(row))), row, f"{folder}/encoder_{mode}")
-        normalize = mode in ("mean", "lasttoken")
-        modules = [Transformer(encoder), Pooling(row[0], mode)] + ([Normalize()] if normalize else [])
-        reference = SentenceTransformer(modules=modules, device="cpu", prompts={"query": "the wing of ", "document": ""})
+        yield mode, [Pooling(32, mode)] + ([Normalize()] if mode in ("mean", "lasttoken") else [])
+        yield f"{mode}, without the prompt", [Pooling(32, mode, include_prompt=False)]
+    yield "joined in the older layout's order", [Pooling(32, ("cls", "max", "weightedmean"))]
+    yield "joined in another order, without the prompt", [Pooling(32, ("weightedmean", "cls", "mean"), include_prompt=False), Normalize()]
+    yield "Dense", [Pooling(32, "cls"), randomize(Dense(32, 24))]
+    yield "Dense twice, LayerNorm, Normalize", [
+        Pooling(32, ("mean", "max")), randomize(Dense(64, 24, bias=False, activation_function=torch.nn.GELU())), Normalize(), randomize(LayerNorm(24)),
+        randomize(Dense(24, 40, activation_function=torch.nn.Identity())), Normalize()]
+    for function in (torch.nn.ReLU(), torch.nn.SiLU()):
+        yield f"Dense, {type(function).__name__}", [Pooling(32, "mean"), randomize(Dense(32, 16, activation_function=function))]
+
+
+def test_modules(folder, rng):
+    texts = [sentence(rng, 1, 60) for _ in range(40)] + ["[PAD]", "wing"]
+    for number, (what, modules) in enumerate(module_lists()):
+        encoder = bert(CONFIGS[0], f"{folder}/encoder{number}")
+        reference = SentenceTransformer(modules=[Transformer(encoder), *modules], device="cpu", prompts={"query": "the wing of ", "document": ""})
         reference.max_seq_length = 29
-        reference.save(f"{folder}/st_{mode}")  # the layout since 5.4
-        run(PROBE, "save", "bi", f"{folder}/st_{mode}", f"{folder}/legacy_{mode}")
-        again = SentenceTransformer(f"{folder}/legacy_{mode}", device="cpu")
-        expect(f"{mode}: length limit is kept", again.max_seq_length == 29, again.max_seq_length)
-        expect(f"{mode}: prompts are kept", again.prompts == reference.prompts, again.prompts)
-        for side in ("query", "document"):
-            encode = reference.encode_query if side == "query" else reference.encode_document
-            expected = encode(texts)
-            reencode = again.encode_query if side == "query" else again.encode_document
-            check(f"{mode}, {side}: the saved directory in sentence-transformers", reencode(texts), expected, EMBEDDING_TOLERANCE)
-            for directory in ("st", "legacy"):
-                run(TANDEM, "encode", "-q", "--model", f"{folder}/{directory}_{mode}", "--input", f"{folder}/texts.jsonl", "--side", side,
-                    "-o", f"{folder}/out.npy")
-                check(f"{mode}, {side}, {directory} layout", np.load(f"{folder}/out.npy"), expected, HIDDEN_TOLERANCE, relative=True)
+        reference.truncate_dim = 20 if "twice" in what else None
+        reference.save(f"{folder}/newer{number}")  # the layout since 5.4
+        run(PROBE, "save", "bi", f"{folder}/newer{number}", f"{folder}/older{number}")
+        again = SentenceTransformer(f"{folder}/older{number}", device="cpu")
+        expect(f"{what}: length limit is kept", again.max_seq_length == 29, again.max_seq_length)
+        expect(f"{what}: prompts are kept", again.prompts == reference.prompts, again.prompts)
+        expect(f"{what}: modules are kept", [type(m) for m in again] == [type(m) for m in reference], list(again))
+        for path in (p for p in sorted(os.listdir(f"{folder}/newer{number}")) if os.path.exists(f"{folder}/newer{number}/{p}/model.safetensors")):
+            compare_files(f"{what}: {path} saved", f"{folder}/newer{number}/{path}/model.safetensors", f"{folder}/older{number}/{path}/model.safetensors")
+        compare_sides(what, folder, reference, f"{folder}/newer{number}", f"{folder}/older{number}", texts)
+
+
+def test_module_gradients(folder, rng):
+    """Weights of modules are trained, too."""
+    encoder = bert(CONFIGS[0], f"{folder}/encoder_g")
+    modules = [Pooling(32, ("cls", "mean")), randomize(Dense(64, 24)), randomize(LayerNorm(24)), Normalize()]
+    reference = SentenceTransformer(modules=[Transformer(encoder), *modules], device="cpu").eval()
+    reference.save(f"{folder}/st_g")
+    items = sequences(CONFIGS[0], rng)
+    for item in items:
+        item["gradient"] = rng.standard_normal(24).astype(np.float32).tolist()
+    out = pack("bi", f"{folder}/st_g", items, folder)
+    vectors = torch.cat([reference(inputs(item))["sentence_embedding"] for item in items])
+    check("modules: vectors", out["embeddings"], vectors.detach(), HIDDEN_TOLERANCE, relative=True)
+    (vectors * torch.tensor([item["gradient"] for item in items])).sum().backward()
+    folders = {"2": "2_Dense.", "3": "3_LayerNorm."}
+    for name, parameter in reference.named_parameters():
+        index, _, rest = name.partition(".")
+        if index in folders:
+            check(f"modules: gradient of {folders[index]}{rest}", out[f"gradient.{folders[index]}{rest}"], parameter.grad, GRADIENT_TOLERANCE, relative=True)
+
+
+def test_lower_case(folder, rng):
+    """do_lower_case of sentence-transformers before a tokenizer that keeps case."""
+    encoder = bert(CONFIGS[0], f"{folder}/cased")
+    with open(f"{encoder}/tokenizer.json", encoding="utf-8") as file:
+        edit_json(f"{encoder}/tokenizer.json", normalizer=json.load(file)["normalizer"] | {"lowercase": False})
+    SentenceTransformer(modules=[Transformer(encoder), Pooling(32, "mean")], device="cpu").save(f"{folder}/lower")
+    edit_json(f"{folder}/lower/sentence_bert_config.json", do_lower_case=True)
+    run(PROBE, "save", "bi", f"{folder}/lower", f"{folder}/lower_saved")
+    texts = [sentence(rng, 1, 30).title() for _ in range(10)] + ["THE WINGS", "Of A"]
+    compare_sides("do_lower_case", folder, SentenceTransformer(f"{folder}/lower", device="cpu"), f"{folder}/lower", f"{folder}/lower_saved", texts)
+    plain = encode(folder, encoder, texts)
+    expect("do_lower_case changes something", np.abs(plain - encode(folder, f"{folder}/lower", texts)).max() > 1e-3)
+
+
+# ---- cross-encoders ------------------------------------------------------------------------
 
 
 def test_cross(folder, rng):
-    for number, (row, labels) in enumerate([(CONFIGS[0], 1), (CONFIGS[3], 3)]):
+    for number, (row, labels) in enumerate([(CONFIGS[0], 1), (CONFIGS[1], 3)]):
         model = randomize(transformers.BertForSequenceClassification(make_config(row, num_labels=labels)))
-        directory = save(model, row, f"{folder}/cross{number}")
-        items = sequences(row, rng)
-        write_lines(f"{folder}/items.jsonl", items)
-        run(PROBE, "pack", "cross", directory, f"{folder}/items.jsonl", f"{folder}/out.safetensors")
-        with torch.no_grad():
-            expected = torch.cat([model(**inputs(item)).logits for item in items])
-        check(f"logits of {row}, {labels} labels", load_file(f"{folder}/out.safetensors")["logits"], expected, HIDDEN_TOLERANCE, relative=True)
+        directory = save(model, row[5], f"{folder}/cross{number}")
         run(PROBE, "save", "cross", directory, f"{folder}/cross_saved{number}")
         compare_files(f"saved cross-encoder of {labels} labels", f"{directory}/model.safetensors", f"{folder}/cross_saved{number}/model.safetensors")
         check_scores(folder, rng, f"{folder}/cross_saved{number}", f"cross-encoder of {labels} labels")
-    base = f"{folder}/tiny0"
+    base = bert(CONFIGS[0], f"{folder}/base")
     run(PROBE, "save", "new", base, f"{folder}/new_head")
     check_scores(folder, rng, f"{folder}/new_head", "a new head")
     encoder, made = load_file(f"{base}/model.safetensors"), load_file(f"{folder}/new_head/model.safetensors")
@@ -233,39 +187,36 @@ def test_activation(folder):
     model = transformers.BertForSequenceClassification(make_config(CONFIGS[0], num_labels=1))
     for name, more in {"oldest": {"sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity"},
                        "nested": {"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity", "version": "5.0.0"}}}.items():
-        directory = save(model, CONFIGS[0], f"{folder}/{name}")
-        edit_config(directory, **more)
+        directory = save(model, CONFIGS[0][5], f"{folder}/{name}")
+        edit_json(f"{directory}/config.json", **more)
         run(PROBE, "save", "cross", directory, f"{folder}/{name}_saved")
         kept = CrossEncoder(f"{folder}/{name}_saved", device="cpu").activation_fn
         expect(f"activation in the {name} place is kept", isinstance(kept, torch.nn.Identity), kept)
-    save(model, CONFIGS[0], f"{folder}/plain")
+    save(model, CONFIGS[0][5], f"{folder}/plain")
     CrossEncoder(f"{folder}/plain", device="cpu", activation_fn=torch.nn.Identity()).save(f"{folder}/newest")
     run(PROBE, "save", "cross", f"{folder}/newest", f"{folder}/newest_saved")
     kept = CrossEncoder(f"{folder}/newest_saved", device="cpu").activation_fn
     expect("activation in the newest place is kept", isinstance(kept, torch.nn.Identity), kept)
 
 
-def edit_config(directory, **more):
-    with open(f"{directory}/config.json", encoding="utf-8") as file:
-        config = json.load(file)
-    with open(f"{directory}/config.json", "w", encoding="utf-8") as file:
-        json.dump(config | more, file)
+def test_newer_cross(folder, rng):
+    """A cross-encoder as sentence-transformers 5.4 and later save it, with modules.json."""
+    model = randomize(transformers.BertForSequenceClassification(make_config(CONFIGS[0], num_labels=1)))
+    CrossEncoder(save(model, CONFIGS[0][5], f"{folder}/ce_plain"), device="cpu").save(f"{folder}/ce_newer")
+    expect("sentence-transformers wrote modules.json", os.path.exists(f"{folder}/ce_newer/modules.json"))
+    check_scores(folder, rng, f"{folder}/ce_newer", "a newer cross-encoder")
+
+
+# ---- checkpoints ---------------------------------------------------------------------------
 
 
 def test_checkpoints(folder, rng):
-    """What else transformers writes: heads of pretraining, half precision, no tokenizer_config.json."""
+    """What else transformers writes: half precision, shards, no tokenizer_config.json."""
     row = CONFIGS[0]
-    pretrained = randomize(transformers.BertForPreTraining(make_config(row)))
-    directory = save(pretrained, row, f"{folder}/pretraining")
-    items = sequences(row, rng)
-    write_lines(f"{folder}/items.jsonl", items)
-    run(PROBE, "pack", "bi", directory, f"{folder}/items.jsonl", f"{folder}/out.safetensors")
-    with torch.no_grad():
-        expected = torch.cat([pretrained.bert(**inputs(item)).last_hidden_state[0] for item in items])
-    check("a checkpoint with heads of pretraining", load_file(f"{folder}/out.safetensors")["hidden"], expected, HIDDEN_TOLERANCE, relative=True)
+    base = bert(row, f"{folder}/whole")
     for dtype in (torch.float16, torch.bfloat16):
-        half = transformers.AutoModel.from_pretrained(f"{folder}/tiny0").to(dtype)
-        directory = save(half, row, f"{folder}/half")
+        half = transformers.AutoModel.from_pretrained(base).to(dtype)
+        directory = save(half, row[5], f"{folder}/half")
         os.remove(f"{directory}/tokenizer_config.json")
         run(PROBE, "save", "bi", directory, f"{folder}/half_saved")
         again, info = transformers.AutoModel.from_pretrained(f"{folder}/half_saved", output_loading_info=True)
@@ -274,19 +225,26 @@ def test_checkpoints(folder, rng):
         expect(f"{dtype}: the same numbers", same)
         tokenizer = transformers.AutoTokenizer.from_pretrained(f"{folder}/half_saved")
         expect(f"{dtype}: the tokenizer loads", tokenizer("wings")["input_ids"] == [2, 9, 21, 3], tokenizer("wings"))
-    fixture = os.path.join(SHARED, "fixtures", "weights", "jammi-random", "tiny_bert")
-    if os.path.isdir(fixture):
-        other = transformers.AutoModel.from_pretrained(fixture).eval()
-        directory = f"{folder}/fixture"
-        make_tokenizer(128).save_pretrained(directory)
-        for name in ("config.json", "model.safetensors"):
-            shutil.copyfile(os.path.join(fixture, name), os.path.join(directory, name))
-        items = [{"ids": rng.integers(0, 256, n).tolist(), "type_ids": [0] * n} for n in (1, 5, 60, 128)]
-        write_lines(f"{folder}/items.jsonl", items)
-        run(PROBE, "pack", "bi", directory, f"{folder}/items.jsonl", f"{folder}/out.safetensors")
-        with torch.no_grad():
-            expected = torch.cat([other(**inputs(item)).last_hidden_state[0] for item in items])
-        check("a fixture without pooler", load_file(f"{folder}/out.safetensors")["hidden"], expected, HIDDEN_TOLERANCE, relative=True)
+    transformers.AutoModel.from_pretrained(base).save_pretrained(f"{folder}/shards", max_shard_size="20KB")
+    make_tokenizer(row[5]).save_pretrained(f"{folder}/shards")
+    shards = [name for name in os.listdir(f"{folder}/shards") if name.endswith(".safetensors")]
+    expect("a sharded checkpoint has shards", len(shards) > 2, shards)
+    run(PROBE, "save", "bi", f"{folder}/shards", f"{folder}/shards_saved")
+    compare_files("a sharded checkpoint, saved as one", f"{base}/model.safetensors", f"{folder}/shards_saved/model.safetensors")
+
+
+def test_config_numbers(folder):
+    """transformers 5 refuses an integer where its configuration has a float."""
+    base = bert(CONFIGS[0], f"{folder}/numbers", hidden_dropout_prob=0.0, layer_norm_eps=1e-5)
+    with open(f"{base}/config.json", encoding="utf-8") as file:
+        text = file.read().replace('"hidden_dropout_prob": 0.0', '"hidden_dropout_prob": 0.0, "some \\"1\\" scale": 2.0, "count": 2, "large": 1e3')
+    with open(f"{base}/config.json", "w", encoding="utf-8") as file:
+        file.write(text)
+    run(PROBE, "save", "bi", base, f"{folder}/numbers_saved")
+    with open(f"{folder}/numbers_saved/config.json", encoding="utf-8") as file:
+        saved = json.load(file)
+    for key, value in {'some "1" scale': 2.0, "count": 2, "large": 1000.0, "hidden_dropout_prob": 0.0, "layer_norm_eps": 1e-5}.items():
+        expect(f"config.json keeps {key} {value!r}", saved[key] == value and type(saved[key]) is type(value), repr(saved[key]))
 
 
 # ---- all-MiniLM-L6-v2 ------------------------------------------------------------------------
@@ -342,11 +300,14 @@ def main():
     os.environ["TANDEM_CACHE"] = "off"
     rng = np.random.default_rng(4)
     try:
-        test_hidden(folder, rng)
-        test_pooling(folder, rng)
+        test_modules(folder, rng)
+        test_module_gradients(folder, rng)
+        test_lower_case(folder, rng)
         test_cross(folder, rng)
         test_activation(folder)
+        test_newer_cross(folder, rng)
         test_checkpoints(folder, rng)
+        test_config_numbers(folder)
         test_real_model(folder, rng)
     finally:
         shutil.rmtree(folder)

@@ -1,310 +1,6 @@
-/* Every CPU kernel, of every instruction set of this machine, against a plain
- * reference in double precision. */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "model/kernels/kernels.h"
-#include "tandem/random.h"
-
-enum { THREADS = 2 };
-
-/* Uniform in [-span, span). */
-static void fill(tandem_random *random, float *x, size_t count, double span)
-{
-    for (size_t i = 0; i < count; i++) {
-        x[i] = (float)(span * (2 * tandem_random_double(random) - 1));
-    }
-}
-
-static float *floats(size_t count)
-{
-    float *x = aligned_alloc(64, (count * sizeof *x + 63) / 64 * 64 + 64);
-    assert_non_null(x);
-    memset(x, 0, count * sizeof *x);
-    return x;
-}
-
-static float *random_floats(tandem_random *random, size_t count, double span)
-{
-    float *x = floats(count);
-    fill(random, x, count, span);
-    return x;
-}
-
-static double *doubles(size_t count)
-{
-    double *x = calloc(count + 1, sizeof *x);
-    assert_non_null(x);
-    return x;
-}
-
-/* Fails when an element differs by more than `tolerance` of the greatest one. */
-static void check_close(const char *what, tandem_isa isa, const float *found, const double *expected, size_t count, double tolerance)
-{
-    double greatest = 1e-30, worst = 0;
-    size_t at = 0;
-    for (size_t i = 0; i < count; i++) {
-        greatest = fmax(greatest, fabs(expected[i]));
-        double difference = fabs((double)found[i] - expected[i]);
-        if (!(difference <= worst)) {
-            worst = difference;
-            at = i;
-        }
-    }
-    if (!(worst <= tolerance * greatest)) {
-        fail_msg("%s, %s: element %zu is %.9g, expected %.9g (off by %.2e of the greatest, allowed %.2e)", what, tandem_isa_name(isa), at, (double)found[at], expected[at],
-                 worst / greatest, tolerance);
-    }
-}
-
-/* ---- attention ------------------------------------------------------------------------ */
-
-typedef struct {
-    size_t total, hidden;
-    tandem_attention attention;
-    float *qkv, *bias, *d_out;
-    double *out, *d_qkv; /* the reference's */
-} attention_case;
-
-static double mask_of(const attention_case *c, size_t query, size_t head, size_t column)
-{
-    if (c->attention.mask.threshold == 0) {
-        return 1;
-    }
-    uint64_t key = tandem_mask_row(c->attention.mask.key, query * c->attention.heads + head);
-    return tandem_mask_hash(key, (uint32_t)column) >= c->attention.mask.threshold ? (double)c->attention.mask.scale : 0;
-}
-
-/* Row `token` of part 0 (queries), 1 (keys) or 2 (values), element d of a head. */
-static double element(const attention_case *c, size_t token, size_t part, size_t head, size_t d)
-{
-    size_t column = part * c->hidden + head * c->attention.head_size + d;
-    return (double)c->qkv[token * 3 * c->hidden + column] + (c->bias == NULL ? 0 : (double)c->bias[column]);
-}
-
-/* One head of one sequence by the textbook: P = softmax(Q K^T / sqrt(d)), O = (P o M) V;
- * dV = (P o M)^T dO, dP = M o (dO V^T), dS = P o (dP - rowsum(P o dP)). */
-static void reference_head(attention_case *c, size_t first, size_t length, size_t head)
-{
-    size_t size = c->attention.head_size, row = 3 * c->hidden, at = head * size;
-    double scale = 1 / sqrt((double)size), *p = doubles(length), *dp = doubles(length);
-    for (size_t i = 0; i < length; i++) {
-        double most = -INFINITY, sum = 0, mean = 0;
-        const float *d_out = c->d_out + (first + i) * c->hidden + at;
-        for (size_t j = 0; j < length; j++) {
-            p[j] = 0;
-            for (size_t d = 0; d < size; d++) {
-                p[j] += scale * element(c, first + i, 0, head, d) * element(c, first + j, 1, head, d);
-            }
-            most = fmax(most, p[j]);
-        }
-        for (size_t j = 0; j < length; j++) {
-            p[j] = exp(p[j] - most);
-            sum += p[j];
-        }
-        for (size_t j = 0; j < length; j++) {
-            double mask = mask_of(c, first + i, head, j);
-            p[j] /= sum;
-            dp[j] = 0;
-            for (size_t d = 0; d < size; d++) {
-                c->out[(first + i) * c->hidden + at + d] += mask * p[j] * element(c, first + j, 2, head, d);
-                c->d_qkv[(first + j) * row + 2 * c->hidden + at + d] += mask * p[j] * (double)d_out[d];
-                dp[j] += mask * (double)d_out[d] * element(c, first + j, 2, head, d);
-            }
-            mean += p[j] * dp[j];
-        }
-        for (size_t j = 0; j < length; j++) {
-            double ds = p[j] * (dp[j] - mean) * scale;
-            for (size_t d = 0; d < size; d++) {
-                c->d_qkv[(first + i) * row + at + d] += ds * element(c, first + j, 1, head, d);
-                c->d_qkv[(first + j) * row + c->hidden + at + d] += ds * element(c, first + i, 0, head, d);
-            }
-        }
-    }
-    free(p);
-    free(dp);
-}
-
-static void reference_run(attention_case *c)
-{
-    memset(c->out, 0, c->total * c->hidden * sizeof *c->out);
-    memset(c->d_qkv, 0, c->total * 3 * c->hidden * sizeof *c->d_qkv);
-    for (size_t s = 0; s < c->attention.sequences; s++) {
-        for (size_t head = 0; head < c->attention.heads; head++) {
-            size_t first = (size_t)c->attention.offsets[s];
-            reference_head(c, first, (size_t)c->attention.offsets[s + 1] - first, head);
-        }
-    }
-}
-
-static attention_case attention_case_make(tandem_random *random, const int32_t *offsets, size_t sequences, size_t heads, size_t head_size, bool bias, double dropout)
-{
-    attention_case c = {.total = (size_t)offsets[sequences], .hidden = heads * head_size};
-    c.attention = (tandem_attention){.sequences = sequences, .heads = heads, .head_size = head_size, .offsets = offsets, .mask = tandem_mask_make(5, 6, 7, dropout), .threads = THREADS};
-    /* Scores of a spread of a few units: neither uniform nor one-hot. */
-    c.qkv = random_floats(random, c.total * 3 * c.hidden, 2);
-    c.bias = bias ? random_floats(random, 3 * c.hidden, 1) : NULL;
-    c.d_out = random_floats(random, c.total * c.hidden, 1);
-    c.out = doubles(c.total * c.hidden);
-    c.d_qkv = doubles(c.total * 3 * c.hidden);
-    return c;
-}
-
-static void attention_case_free(attention_case *c)
-{
-    free(c->qkv);
-    free(c->bias);
-    free(c->d_out);
-    free(c->out);
-    free(c->d_qkv);
-}
-
-/* Runs the kernels of `isa` on `threads` threads; the caller frees both results. */
-static void attention_run(const tandem_kernels *kernels, const attention_case *c, int threads, float **out, float **d_qkv)
-{
-    tandem_attention attention = c->attention;
-    attention.threads = threads;
-    attention.workspace = floats(tandem_attention_workspace(&attention));
-    float *lse = floats(c->total * attention.heads);
-    *out = floats(c->total * c->hidden);
-    *d_qkv = floats(c->total * 3 * c->hidden);
-    kernels->attention_forward(&attention, c->qkv, c->bias, *out, lse);
-    kernels->attention_backward(&attention, c->qkv, c->bias, *out, lse, c->d_out, *d_qkv);
-    free(lse);
-    free(attention.workspace);
-}
-
-static const int32_t all_lengths[] = {0, 1, 3, 10, 26, 43, 74, 138, 203, 403, 915}; /* 1 2 7 16 17 31 64 65 200 512 */
-
-static void test_attention(void **state)
-{
-    (void)state;
-    const size_t sizes[] = {8, 16, 24, 32, 64, 80, 128, 5, 20};
-    tandem_random random = tandem_random_stream(1, "attention", 0);
-    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
-        for (int dropout = 0; dropout < 2; dropout++) {
-            attention_case c = attention_case_make(&random, all_lengths, 10, 2, sizes[s], dropout == 1, 0.15 * dropout);
-            reference_run(&c);
-            for (int isa = TANDEM_ISA_PORTABLE; isa <= (int)tandem_machine_isa(); isa++) {
-                float *out, *d_qkv;
-                char what[64];
-                attention_run(tandem_kernels_of((tandem_isa)isa), &c, THREADS, &out, &d_qkv);
-                snprintf(what, sizeof what, "head size %zu, dropout %d", sizes[s], dropout);
-                /* Scores reach 40, so float rounding shifts an exponential by up to
-                 * 40 * 2^-24 = 2e-6 of itself; ten such errors bound what was ever seen. */
-                check_close(what, (tandem_isa)isa, out, c.out, c.total * c.hidden, 2e-5);
-                check_close(what, (tandem_isa)isa, d_qkv, c.d_qkv, c.total * 3 * c.hidden, 2e-5);
-                free(out);
-                free(d_qkv);
-            }
-            attention_case_free(&c);
-        }
-    }
-}
-
-/* The reference's gradient is not taken on trust: d (sum of out * d_out) / d qkv. */
-static void test_reference_gradient(void **state)
-{
-    (void)state;
-    const int32_t offsets[] = {0, 3, 8};
-    tandem_random random = tandem_random_stream(2, "finite", 0);
-    attention_case c = attention_case_make(&random, offsets, 2, 2, 4, true, 0.25);
-    reference_run(&c);
-    double *gradient = doubles(c.total * 3 * c.hidden);
-    memcpy(gradient, c.d_qkv, c.total * 3 * c.hidden * sizeof *gradient);
-    for (size_t i = 0; i < c.total * 3 * c.hidden; i += 7) {
-        /* A power of two: the float inputs take it without rounding beyond 2^-13 h. */
-        const float h = 0x1p-10f;
-        double loss[2];
-        float keep = c.qkv[i];
-        for (int side = 0; side < 2; side++) {
-            c.qkv[i] = side == 0 ? keep + h : keep - h;
-            reference_run(&c);
-            loss[side] = 0;
-            for (size_t k = 0; k < c.total * c.hidden; k++) {
-                loss[side] += c.out[k] * (double)c.d_out[k];
-            }
-        }
-        c.qkv[i] = keep;
-        /* Central differences err by h^2 = 1e-6 times the third derivative. */
-        double numeric = (loss[0] - loss[1]) / (2 * (double)h);
-        assert_true(fabs(numeric - gradient[i]) < 1e-4);
-    }
-    free(gradient);
-    attention_case_free(&c);
-}
-
-/* Every item is one thread's: the number of threads changes no bit. */
-static void test_attention_threads(void **state)
-{
-    (void)state;
-    tandem_random random = tandem_random_stream(3, "threads", 0);
-    attention_case c = attention_case_make(&random, all_lengths, 10, 3, 16, true, 0.1);
-    float *out[2], *d_qkv[2];
-    attention_run(tandem_kernels_best(), &c, 1, &out[0], &d_qkv[0]);
-    attention_run(tandem_kernels_best(), &c, 3, &out[1], &d_qkv[1]);
-    assert_memory_equal(out[0], out[1], c.total * c.hidden * sizeof(float));
-    assert_memory_equal(d_qkv[0], d_qkv[1], c.total * 3 * c.hidden * sizeof(float));
-    for (int i = 0; i < 2; i++) {
-        free(out[i]);
-        free(d_qkv[i]);
-    }
-    attention_case_free(&c);
-}
-
-/* A sequence's result is the same alone and among others: bit for bit without dropout. */
-static void test_attention_batch(void **state)
-{
-    (void)state;
-    tandem_random random = tandem_random_stream(4, "batch", 0);
-    attention_case c = attention_case_make(&random, all_lengths, 10, 2, 32, false, 0);
-    float *out, *d_qkv, *alone, *d_alone;
-    attention_run(tandem_kernels_best(), &c, THREADS, &out, &d_qkv);
-    const int32_t offsets[] = {0, 200};
-    attention_case one = c;
-    one.total = 200;
-    one.qkv = c.qkv + 203 * 3 * c.hidden;
-    one.d_out = c.d_out + 203 * c.hidden;
-    one.attention.sequences = 1;
-    one.attention.offsets = offsets;
-    attention_run(tandem_kernels_best(), &one, THREADS, &alone, &d_alone);
-    assert_memory_equal(alone, out + 203 * c.hidden, 200 * c.hidden * sizeof *out);
-    assert_memory_equal(d_alone, d_qkv + 203 * 3 * c.hidden, 200 * 3 * c.hidden * sizeof *out);
-    free(out);
-    free(d_qkv);
-    free(alone);
-    free(d_alone);
-    attention_case_free(&c);
-}
-
-/* Scores beyond the range of exp must not overflow: the softmax is shifted. */
-static void test_attention_large_scores(void **state)
-{
-    (void)state;
-    const int32_t offsets[] = {0, 20};
-    tandem_random random = tandem_random_stream(5, "large", 0);
-    attention_case c = attention_case_make(&random, offsets, 1, 1, 8, false, 0);
-    fill(&random, c.qkv, c.total * 3 * c.hidden, 100);
-    reference_run(&c);
-    for (int isa = TANDEM_ISA_PORTABLE; isa <= (int)tandem_machine_isa(); isa++) {
-        float *out, *d_qkv;
-        attention_run(tandem_kernels_of((tandem_isa)isa), &c, 1, &out, &d_qkv);
-        /* Scores reach 3e4, whose float spacing is 2e-3: that much of a probability. */
-        check_close("large scores", (tandem_isa)isa, out, c.out, c.total * c.hidden, 4e-3);
-        for (size_t i = 0; i < c.total * 3 * c.hidden; i++) {
-            assert_true(isfinite(d_qkv[i]));
-        }
-        free(out);
-        free(d_qkv);
-    }
-    attention_case_free(&c);
-}
+/* Every CPU kernel but attention, of every instruction set of this machine, against a
+ * plain reference in double precision. */
+#include "kernel_checks.h"
 
 /* ---- residual and LayerNorm --------------------------------------------------------------- */
 
@@ -377,6 +73,24 @@ static void check_residual_norm(tandem_random *random, size_t width, double drop
     free(sum), free(out), free(d_sum), free(d_x), free(d_weight), free(d_shift), free(d_bias);
 }
 
+/* Without a weight, the sum alone. */
+static void test_residual(void **state)
+{
+    (void)state;
+    enum { ROWS = 9, WIDTH = 37, COUNT = ROWS * WIDTH };
+    tandem_random random = tandem_random_stream(14, "residual", 0);
+    tandem_mask mask = tandem_mask_make(1, 2, 3, 0.4);
+    float *x = random_floats(&random, COUNT, 1), *residual = random_floats(&random, COUNT, 1), *bias = random_floats(&random, WIDTH, 1), *sum = floats(COUNT);
+    for (int isa = TANDEM_ISA_PORTABLE; isa <= (int)tandem_machine_isa(); isa++) {
+        tandem_kernels_of((tandem_isa)isa)->residual_norm_forward((tandem_extent){ROWS, WIDTH, THREADS}, x, bias, residual, mask, NULL, NULL, 0, sum, NULL, NULL);
+        for (size_t i = 0; i < COUNT; i++) {
+            float factor = tandem_mask_factor(&mask, tandem_mask_row(mask.key, i / WIDTH), (uint32_t)(i % WIDTH));
+            assert_true(fabsf(sum[i] - (factor * (x[i] + bias[i % WIDTH]) + residual[i])) < 4e-7f); /* two roundings of numbers below 5 */
+        }
+    }
+    free(x), free(residual), free(bias), free(sum);
+}
+
 static void test_residual_norm(void **state)
 {
     (void)state;
@@ -421,13 +135,14 @@ static void test_activations(void **state)
     tandem_random random = tandem_random_stream(7, "activation", 0);
     float *x = random_floats(&random, COUNT, 14), *bias = random_floats(&random, WIDTH, 1), *d_out = random_floats(&random, COUNT, 1);
     x[0] = 1000, x[1] = -1000, x[2] = 1e15f, x[3] = -1e15f;
+    const tandem_mask none = {0};
     for (int kind = TANDEM_ACTIVATION_GELU; kind <= TANDEM_ACTIVATION_SILU; kind++) {
         for (int isa = TANDEM_ISA_PORTABLE; isa <= (int)tandem_machine_isa(); isa++) {
             const tandem_kernels *kernels = tandem_kernels_of((tandem_isa)isa);
             tandem_extent extent = {ROWS, WIDTH, THREADS};
             float *out = floats(COUNT), *d_x = floats(COUNT), *d_bias = floats(WIDTH), *partial = floats(THREADS * WIDTH);
-            kernels->activation_forward(extent, (tandem_activation)kind, x, bias, out);
-            kernels->activation_backward(extent, (tandem_activation)kind, d_out, x, bias, partial, d_x, d_bias);
+            kernels->activation_forward(extent, (tandem_activation)kind, false, x, bias, none, out);
+            kernels->activation_backward(extent, (tandem_activation)kind, false, d_out, x, bias, none, partial, d_x, d_bias);
             for (size_t i = 0; i < COUNT; i++) {
                 double slope, input = (double)(x[i] + bias[i % WIDTH]);
                 double expected = reference_activation((tandem_activation)kind, input, &slope);
@@ -451,6 +166,58 @@ static void test_activations(void **state)
     free(x), free(bias), free(d_out);
 }
 
+/* dropout(f(a) * b) and dropout(f(a)), in widths that fill vectors and that do not. */
+static void check_gate(tandem_random *random, tandem_activation kind, bool gated, bool with_bias, size_t width, double dropout)
+{
+    enum { ROWS = 5 };
+    size_t in = gated ? 2 * width : width, count = ROWS * width;
+    tandem_mask mask = tandem_mask_make(3, 1, 4, dropout);
+    float *x = random_floats(random, ROWS * in, 4), *bias = with_bias ? random_floats(random, in, 1) : NULL, *d_out = random_floats(random, count, 1);
+    double *expected = doubles(count), *d_expected = doubles(ROWS * in), *d_bias_expected = doubles(in);
+    for (size_t i = 0; i < count; i++) {
+        size_t row = i / width, column = i % width, at = row * in + column;
+        double slope, factor = (double)tandem_mask_factor(&mask, tandem_mask_row(mask.key, row), (uint32_t)column);
+        double a = (double)x[at] + (with_bias ? (double)bias[column] : 0), f = reference_activation(kind, a, &slope);
+        double b = gated ? (double)x[at + width] + (with_bias ? (double)bias[width + column] : 0) : 1, d = factor * (double)d_out[i];
+        expected[i] = factor * f * b;
+        d_expected[at] = d * b * slope;
+        d_bias_expected[column] += d_expected[at];
+        if (gated) {
+            d_expected[at + width] = d * f;
+            d_bias_expected[width + column] += d * f;
+        }
+    }
+    for (int isa = TANDEM_ISA_PORTABLE; isa <= (int)tandem_machine_isa(); isa++) {
+        const tandem_kernels *kernels = tandem_kernels_of((tandem_isa)isa);
+        tandem_extent extent = {ROWS, width, THREADS};
+        float *out = floats(count), *d_x = floats(ROWS * in), *d_bias = floats(in), *partial = floats(THREADS * in);
+        kernels->activation_forward(extent, kind, gated, x, bias, mask, out);
+        kernels->activation_backward(extent, kind, gated, d_out, x, bias, mask, partial, d_x, with_bias ? d_bias : NULL);
+        /* As in test_activations, times a factor b of at most 5 and the mask's 1.4. */
+        check_close("gate", (tandem_isa)isa, out, expected, count, 1e-6);
+        check_close("gate d_x", (tandem_isa)isa, d_x, d_expected, ROWS * in, 2e-6);
+        if (with_bias) {
+            check_close("gate d_bias", (tandem_isa)isa, d_bias, d_bias_expected, in, 2e-6);
+        }
+        free(out), free(d_x), free(d_bias), free(partial);
+    }
+    free(x), free(bias), free(d_out), free(expected), free(d_expected), free(d_bias_expected);
+}
+
+static void test_gates(void **state)
+{
+    (void)state;
+    const size_t widths[] = {1, 16, 37, 160};
+    tandem_random random = tandem_random_stream(13, "gates", 0);
+    for (int kind = TANDEM_ACTIVATION_GELU; kind <= TANDEM_ACTIVATION_SILU; kind++) {
+        for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+            check_gate(&random, (tandem_activation)kind, true, i % 2 == 0, widths[i], 0);
+            check_gate(&random, (tandem_activation)kind, true, i % 2 == 1, widths[i], 0.3);
+            check_gate(&random, (tandem_activation)kind, false, true, widths[i], 0.3);
+        }
+    }
+}
+
 /* Trouble upstream must stay visible. */
 static void test_activations_pass_nan(void **state)
 {
@@ -461,7 +228,7 @@ static void test_activations_pass_nan(void **state)
     }
     for (int isa = TANDEM_ISA_PORTABLE; isa <= (int)tandem_machine_isa(); isa++) {
         for (int kind = TANDEM_ACTIVATION_GELU; kind <= TANDEM_ACTIVATION_SILU; kind++) {
-            tandem_kernels_of((tandem_isa)isa)->activation_forward((tandem_extent){1, 20, 1}, (tandem_activation)kind, x, NULL, out);
+            tandem_kernels_of((tandem_isa)isa)->activation_forward((tandem_extent){1, 20, 1}, (tandem_activation)kind, false, x, NULL, (tandem_mask){0}, out);
             for (int i = 0; i < 20; i++) {
                 assert_true(isnan(out[i]));
             }
@@ -535,9 +302,10 @@ static void test_rows(void **state)
     (void)state;
     enum { ROWS = 50, TABLE = 9, WIDTH = 21 };
     tandem_random random = tandem_random_stream(8, "rows", 0);
-    int32_t index[ROWS];
+    int32_t index[ROWS], scattered[ROWS];
     for (int i = 0; i < ROWS; i++) {
         index[i] = (int32_t)tandem_random_below(&random, TABLE);
+        scattered[i] = i % 5 == 0 ? -1 : index[i];
     }
     float *table = random_floats(&random, TABLE * WIDTH, 1), *x = random_floats(&random, ROWS * WIDTH, 1);
     for (int isa = TANDEM_ISA_PORTABLE; isa <= (int)tandem_machine_isa(); isa++) {
@@ -546,12 +314,14 @@ static void test_rows(void **state)
         float *out = floats(ROWS * WIDTH), *gradient = floats(TABLE * WIDTH), *column = floats(WIDTH), *partial = floats(THREADS * WIDTH);
         kernels->rows_gather(extent, table, index, false, out);
         kernels->rows_gather(extent, table, index, true, out);
-        kernels->rows_scatter(extent, x, index, gradient);
+        kernels->rows_scatter(extent, x, scattered, gradient);
         kernels->column_sum(extent, x, partial, column);
         double *expected = doubles(TABLE * WIDTH), *sum = doubles(WIDTH);
         for (size_t i = 0; i < ROWS * WIDTH; i++) {
             assert_true(out[i] == 2 * table[(size_t)index[i / WIDTH] * WIDTH + i % WIDTH]);
-            expected[(size_t)index[i / WIDTH] * WIDTH + i % WIDTH] += (double)x[i];
+            if (scattered[i / WIDTH] >= 0) {
+                expected[(size_t)index[i / WIDTH] * WIDTH + i % WIDTH] += (double)x[i];
+            }
             sum[i % WIDTH] += (double)x[i];
         }
         check_close("scatter", (tandem_isa)isa, gradient, expected, TABLE * WIDTH, 1e-6); /* about five terms a row */
@@ -596,13 +366,10 @@ static void test_segments(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_reference_gradient),
-        cmocka_unit_test(test_attention_threads),
-        cmocka_unit_test(test_attention_batch),
-        cmocka_unit_test(test_attention_large_scores),
         cmocka_unit_test(test_residual_norm),
+        cmocka_unit_test(test_residual),
         cmocka_unit_test(test_activations),
+        cmocka_unit_test(test_gates),
         cmocka_unit_test(test_activations_pass_nan),
         cmocka_unit_test(test_dropout_is_its_mask),
         cmocka_unit_test(test_dropout_statistics),

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "train/examples.h"
+#include "train/in_batch.h"
 
 /* ---- order -------------------------------------------------------------------------- */
 enum { COUNT = 1000 };
@@ -82,7 +83,7 @@ static tandem_groups *some_groups(void)
 static tandem_examples *make(const tandem_groups *groups, size_t negatives, bool needs_negatives)
 {
     tandem_examples *examples = NULL;
-    tandem_examples_options options = {negatives, needs_negatives, false};
+    tandem_examples_options options = {.negatives = negatives, .needs = needs_negatives ? TANDEM_NEEDS_NEGATIVES : 0};
 
     assert_int_equal(tandem_examples_new(&examples, groups, NULL, &options), 0);
     return examples;
@@ -141,33 +142,163 @@ static void test_missing_score_is_named(void **state)
     (void)state;
     tandem_groups *groups = some_groups();
     tandem_examples *examples = NULL;
-    tandem_examples_options options = {2, false, true};
+    tandem_examples_options options = {.negatives = 2, .needs = TANDEM_NEEDS_SCORES, .reader = "margin_mse"};
 
     assert_true(tandem_examples_new(&examples, groups, NULL, &options) < 0);
-    assert_non_null(strstr(tandem_error_message(), "group 3 (query q3): passage sky"));
+    assert_non_null(strstr(tandem_error_message(),
+                           "group 3 (query q3): passage sky has no score, which margin_mse needs"));
     tandem_groups_free(groups);
 }
 
-/* The batch red/rose, blue/sky, red/blood with the negatives sky and grass. */
-static void test_mask(void **state)
+/* Scores from 0.2 to 0.9, and none where labels are 1 and 0 by themselves. */
+static void test_labels_must_suit_the_loss(void **state)
 {
     (void)state;
     tandem_groups *groups = some_groups();
-    tandem_examples *examples = make(groups, 1, false);
-    const tandem_example *item = examples->items;
-    uint32_t queries[3] = {item[0].query, item[3].query, item[2].query};
-    uint32_t documents[5] = {item[0].positive, item[3].positive, item[2].positive, item[0].negatives[0], item[2].negatives[0]};
-    bool masked[15];
-    const bool expected[15] = {
-        0, 0, 1, 0, 0, /* red: blood is another positive of it */
-        0, 0, 0, 1, 0, /* blue: the negative sky is its positive's text */
-        1, 0, 0, 0, 0, /* red again: rose */
-    };
+    tandem_examples *examples = NULL;
+    tandem_loss_settings settings = {.labels = TANDEM_LABELS_SCORES};
 
-    tandem_examples_mask(masked, examples, queries, 3, documents, 5);
-    assert_memory_equal(masked, expected, sizeof masked);
+    while (strcmp(tandem_bi_loss_names[settings.name], "contrastive") != 0) {
+        settings.name++;
+    }
+    tandem_examples_options options = tandem_examples_options_for(&settings, false, 2);
+    assert_int_equal(tandem_examples_new(&examples, groups, NULL, &options), 0);
+    tandem_examples_free(examples);
+
+    while (strcmp(tandem_bi_loss_names[settings.name], "online_contrastive") != 0) {
+        settings.name++;
+    }
+    options = tandem_examples_options_for(&settings, false, 2);
+    assert_true(tandem_examples_new(&examples, groups, NULL, &options) < 0);
+    assert_non_null(strstr(tandem_error_message(),
+                           "group 1 (query q1): passage sky has the score 0.5: online_contrastive expects 0 or 1"));
+    settings.labels = TANDEM_LABELS_BINARY;
+    options = tandem_examples_options_for(&settings, false, 2);
+    assert_int_equal(tandem_examples_new(&examples, groups, NULL, &options), 0);
     tandem_examples_free(examples);
     tandem_groups_free(groups);
+}
+
+static void test_offsets_need_scores(void **state)
+{
+    (void)state;
+    tandem_loss_settings settings = {.offset_scale = 2.0};
+    tandem_examples_options options = tandem_examples_options_for(&settings, true, 2);
+
+    assert_true((options.needs & TANDEM_NEEDS_SCORES) != 0);
+    assert_string_equal(options.reader, "loss.offset_scale");
+    settings.offset_scale = 0.0;
+    assert_true((tandem_examples_options_for(&settings, true, 2).needs & TANDEM_NEEDS_SCORES) == 0);
+}
+
+/* As lists, a group is one example with all its positives, and one of two positives needs no negative. */
+static void test_lists(void **state)
+{
+    (void)state;
+    tandem_groups *groups = some_groups();
+    tandem_examples *examples = NULL;
+    tandem_examples_options options = {.negatives = 0, .needs = TANDEM_TAKES_LISTS | TANDEM_NEEDS_NEGATIVES};
+
+    assert_int_equal(tandem_examples_new(&examples, groups, NULL, &options), 0);
+    assert_int_equal(examples->count, 1);
+    assert_int_equal(examples->skipped, 3);
+    assert_int_equal(examples->items[0].other_count, 1);
+    assert_true(examples->items[0].positive_score == 0.9F);
+    assert_true(examples->items[0].other_scores[0] == 0.8F);
+    tandem_examples_free(examples);
+    options.negatives = 8;
+    assert_int_equal(tandem_examples_new(&examples, groups, NULL, &options), 0);
+    assert_int_equal(examples->count, 3);
+    assert_int_equal(examples->skipped, 1);
+    tandem_examples_free(examples);
+    tandem_groups_free(groups);
+}
+
+/* ---- a step's texts ----------------------------------------------------------------------- */
+/* The batch red/rose, blue/sky, red/blood with the negatives sky of the first and grass, twice. */
+typedef struct {
+    tandem_groups *groups;
+    tandem_examples *examples;
+    uint32_t queries[3], documents[6], owner[6];
+    tandem_batch_texts texts;
+    tandem_arena *arena;
+    size_t *starts;
+    uint32_t *known;
+} batch;
+
+static void open_batch(batch *b)
+{
+    b->groups = some_groups();
+    b->examples = make(b->groups, 1, false);
+    const tandem_example *item = b->examples->items;
+
+    b->arena = tandem_arena_new();
+    b->texts = (tandem_batch_texts){3, 6, b->queries, b->documents, b->owner, NULL};
+    memcpy(b->queries, (uint32_t[]){item[0].query, item[3].query, item[2].query}, sizeof b->queries);
+    memcpy(b->documents, (uint32_t[]){item[0].positive, item[3].positive, item[2].positive, item[0].negatives[0],
+                                      item[2].negatives[0], item[2].negatives[0]}, sizeof b->documents);
+    memcpy(b->owner, (uint32_t[]){0, 1, 2, 0, 2, 1}, sizeof b->owner);
+    assert_int_equal(tandem_batch_known(&b->starts, &b->known, b->examples, &b->texts, b->arena), 0);
+}
+
+static void close_batch(batch *b)
+{
+    tandem_arena_free(b->arena);
+    tandem_examples_free(b->examples);
+    tandem_groups_free(b->groups);
+}
+
+static void test_known_of_a_step(void **state)
+{
+    (void)state;
+    batch b;
+
+    open_batch(&b);
+    const size_t starts[4] = {0, 1, 2, 3};
+    const uint32_t known[3] = {
+        2, /* red: blood is another positive of it */
+        3, /* blue: the negative sky is its positive's text */
+        0, /* red again: rose */
+    };
+    assert_memory_equal(b.starts, starts, sizeof starts);
+    assert_memory_equal(b.known, known, sizeof known);
+    close_batch(&b);
+}
+
+/* Both reds with rose and blood; blue with both skies; the two grasses. */
+static void test_classes_of_a_step(void **state)
+{
+    (void)state;
+    batch b;
+    int64_t *classes = NULL;
+    const int64_t expected[9] = {0, 1, 0, 0, 1, 0, 1, 7, 7};
+
+    open_batch(&b);
+    assert_int_equal(tandem_batch_classes(&classes, b.starts, b.known, &b.texts, b.arena), 0);
+    assert_memory_equal(classes, expected, sizeof expected);
+    close_batch(&b);
+}
+
+static void test_drawn_negatives(void **state)
+{
+    (void)state;
+    batch b;
+    uint32_t drawn[6], room[6], again[6];
+    bool seen[6] = {false};
+    tandem_random random = tandem_random_stream(13, "draw", 0), same = random;
+
+    open_batch(&b);
+    /* Of the first red's: sky (the positive of blue, position 1) and both grasses; not blood, not its own. */
+    assert_int_equal(tandem_batch_draw(drawn, 6, 0, b.examples, &b.texts, room, &random), 3);
+    for (size_t k = 0; k < 3; k++) {
+        assert_true(drawn[k] == 1 || drawn[k] == 4 || drawn[k] == 5);
+        assert_false(seen[drawn[k]]);
+        seen[drawn[k]] = true;
+    }
+    assert_int_equal(tandem_batch_draw(again, 6, 0, b.examples, &b.texts, room, &same), 3);
+    assert_memory_equal(drawn, again, 3 * sizeof *drawn);
+    assert_int_equal(tandem_batch_draw(drawn, 2, 0, b.examples, &b.texts, room, &random), 2);
+    close_batch(&b);
 }
 
 static tandem_hash hash_of_pair(const char *query, const char *positive, float score)
@@ -205,7 +336,12 @@ int main(void)
         cmocka_unit_test(test_known_positives_are_no_negatives),
         cmocka_unit_test(test_groups_without_negatives_are_counted),
         cmocka_unit_test(test_missing_score_is_named),
-        cmocka_unit_test(test_mask),
+        cmocka_unit_test(test_labels_must_suit_the_loss),
+        cmocka_unit_test(test_offsets_need_scores),
+        cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_known_of_a_step),
+        cmocka_unit_test(test_classes_of_a_step),
+        cmocka_unit_test(test_drawn_negatives),
         cmocka_unit_test(test_hash_sees_texts_and_scores),
     };
 

@@ -30,6 +30,8 @@ static void put_values(tandem_buffer *out, const tandem_setting *row)
         }
     } else if (row->type == TANDEM_SETTING_STRING) {
         tandem_buffer_puts(out, "text");
+    } else if (row->type == TANDEM_SETTING_BOOL) {
+        tandem_buffer_puts(out, "`true`, `false`");
     } else {
         tandem_buffer_printf(out, "%s, %.15g to %.15g", row->type == TANDEM_SETTING_INT ? "integer" : "number", row->min, row->max);
     }

@@ -1,0 +1,369 @@
+/* forward.cpp - the encoder's forward pass: layers, pooling, modules and head. */
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <string>
+
+#include <ATen/Functions.h>
+
+#include "model/torch/encoder.hpp"
+#include "model/torch/positions.hpp"
+
+using tandem::give;
+using tandem::guarded;
+using tandem::Layer;
+using tandem::Lookup;
+using tandem::Module;
+using tandem::Packed;
+using tandem::PackedPtr;
+using tandem::ref;
+using tandem::refuse;
+
+namespace {
+
+/* ---- a batch's tokens ------------------------------------------------------------- */
+
+std::string place_of(int64_t sequence, int64_t token) {
+    return "sequence " + std::to_string(sequence) + ", token " + std::to_string(token) + ": ";
+}
+
+/* The rows of the word or type table that a batch names, checked to be inside. */
+std::vector<int32_t> checked_rows(const int32_t *rows, const Packed &packed, int64_t limit, const char *noun, const char *table) {
+    for (int64_t s = 0; s < packed.count; ++s) {
+        for (int64_t i = 0; i < packed.length(s); ++i) {
+            int32_t row = rows[packed.start(s) + i];
+            if (row < 0 || row >= limit) {
+                refuse(place_of(s, i) + noun + " " + std::to_string(row) + " is outside the " + table + " of " + std::to_string(limit));
+            }
+        }
+    }
+    return {rows, rows + packed.total};
+}
+
+void check_lengths(const tandem_encoder_spec &spec, const Packed &packed) {
+    for (int64_t s = 0; s < packed.count; ++s) {
+        if (packed.length(s) > spec.positions - spec.position_offset) {
+            refuse("sequence " + std::to_string(s) + " has " + std::to_string(packed.length(s)) + " tokens; the model has positions for " +
+                   std::to_string(spec.positions - spec.position_offset));
+        }
+    }
+}
+
+/* position_offset, position_offset + 1, ... in each sequence, without the padding tokens,
+ * which all have the row before (transformers' create_position_ids_from_input_ids). */
+std::vector<int32_t> position_rows(const tandem_encoder_spec &spec, const int32_t *ids, const Packed &packed) {
+    std::vector<int32_t> rows(static_cast<size_t>(packed.total));
+    for (int64_t s = 0; s < packed.count; ++s) {
+        int32_t next = static_cast<int32_t>(spec.position_offset);
+        for (int64_t i = packed.start(s); i < packed.start(s + 1); ++i) {
+            bool counted = spec.position_pad_id == -1 || ids[i] != spec.position_pad_id;
+            rows[static_cast<size_t>(i)] = counted ? next++ : static_cast<int32_t>(spec.position_offset - 1);
+        }
+    }
+    return rows;
+}
+
+std::vector<Lookup> lookups(const tandem_encoder &encoder, const tandem_batch &batch, const Packed &packed) {
+    const tandem_encoder_spec &spec = encoder.spec;
+    std::vector<Lookup> all;
+    bool padding = spec.position_pad_id != -1;
+    all.push_back({encoder.word_embedding, checked_rows(batch.ids, packed, spec.vocab, "id", "vocabulary"), spec.position_pad_id});
+    if (encoder.position_embedding.defined()) {
+        all.push_back({encoder.position_embedding, position_rows(spec, batch.ids, packed), padding ? spec.position_offset - 1 : -1});
+    }
+    if (encoder.type_embedding.defined()) {
+        std::vector<int32_t> types(batch.total, 0);
+        if (batch.type_ids != nullptr) {
+            types = checked_rows(batch.type_ids, packed, spec.types, "type id", "types");
+        }
+        all.push_back({encoder.type_embedding, std::move(types), -1});
+    }
+    return all;
+}
+
+/* ---- forward ------------------------------------------------------------------------ */
+
+/* Where elements are dropped, numbered through the network; the last two lie beyond the
+ * sites of any layer, SITE_INNER + i is that of layer i. */
+enum Site : uint64_t { SITE_EMBEDDINGS, SITE_CLASSIFIER, SITE_LAYERS, SITE_HEAD = 1 << 20, SITE_INNER };
+enum LayerSite { SITE_PROBABILITIES, SITE_ATTENTION_OUT, SITE_DOWN, SITES_PER_LAYER };
+
+/* A site's mask, whose rows are tokens, sequences, or a token's heads. */
+tandem_mask mask_of(const tandem_dropout &dropout, uint64_t site, double probability, uint64_t first_row) {
+    return tandem_mask_from(tandem_mask_make(dropout.seed, dropout.step, site, dropout.train ? probability : 0), first_row);
+}
+
+/* LayerNorm, or x itself where the model has none. */
+at::Tensor norm(const at::Tensor &x, const at::Tensor &weight, const at::Tensor &bias, double eps) {
+    return weight.defined() ? tandem::residual_norm(x, {}, {}, tandem_mask{}, weight, bias, eps) : x;
+}
+
+/* One forward: what its layers share. */
+struct Forward {
+    const tandem_encoder &encoder;
+    const tandem_dropout &dropout;
+    PackedPtr packed;
+    int64_t longest = 0;
+    std::shared_ptr<const tandem::Relative> relative;
+    std::map<double, at::Tensor> rotary; /* by theta */
+
+    Forward(const tandem_encoder &encoder_, const tandem_dropout &dropout_, PackedPtr packed_) : encoder(encoder_), dropout(dropout_), packed(std::move(packed_)) {
+        for (int64_t s = 0; s < packed->count; ++s) {
+            longest = std::max(longest, packed->length(s));
+        }
+        if (encoder.relative_bias.defined()) {
+            relative = make_relative();
+        }
+        for (const Layer &layer : encoder.layers) {
+            if (layer.rope_theta != 0 && rotary.count(layer.rope_theta) == 0) {
+                rotary[layer.rope_theta] = tandem::rotary_table(layer.rope_theta, encoder.spec.hidden / encoder.spec.heads, longest);
+            }
+        }
+    }
+
+    /* The bias by offset, i - j, which is minus the position of the key as seen from the query. */
+    std::shared_ptr<const tandem::Relative> make_relative() const {
+        const tandem_encoder_spec &spec = encoder.spec;
+        auto made = std::make_shared<tandem::Relative>();
+        int64_t span = longest + 16;
+        at::NoGradGuard no_gradients;
+        at::Tensor bucket = at::flip(tandem::relative_buckets(spec.relative_buckets, spec.relative_distance, span + 1), {0}).narrow(0, 0, 2 * span).contiguous();
+        made->table = encoder.relative_bias;
+        made->bucket.assign(bucket.const_data_ptr<int64_t>(), bucket.const_data_ptr<int64_t>() + 2 * span);
+        made->rows = at::index_select(encoder.relative_bias, 0, bucket).t().contiguous();
+        return made;
+    }
+
+    static uint64_t layer_site(size_t layer, LayerSite site) {
+        return SITE_LAYERS + layer * SITES_PER_LAYER + site;
+    }
+
+    /* The mask of a site with a row for each token. */
+    tandem_mask mask(uint64_t site, double probability) const {
+        return mask_of(dropout, site, probability, dropout.first_row);
+    }
+
+    /* x: [total, hidden] -> attention's context, before its output product. */
+    at::Tensor attend(size_t index, const at::Tensor &x) const {
+        const Layer &layer = encoder.layers[index];
+        tandem::Attention setting;
+        setting.heads = encoder.spec.heads;
+        setting.window = layer.window;
+        setting.rotary = layer.rope_theta == 0 ? at::Tensor() : rotary.at(layer.rope_theta);
+        setting.relative = relative;
+        setting.mask = mask_of(dropout, layer_site(index, SITE_PROBABILITIES), encoder.spec.attention_dropout, dropout.first_row * static_cast<uint64_t>(setting.heads));
+        at::Tensor context = tandem::attention(tandem::product(x, layer.qkv_weight), layer.qkv_bias, packed, setting);
+        return tandem::product(context, layer.out_weight);
+    }
+
+    at::Tensor feed_forward(size_t index, const at::Tensor &x) const {
+        const Layer &layer = encoder.layers[index];
+        const tandem_encoder_spec &spec = encoder.spec;
+        at::Tensor inner = tandem::activation(tandem::product(x, layer.up_weight), layer.up_bias, spec.activation, spec.gated, mask(SITE_INNER + index, spec.inner_dropout));
+        return tandem::product(inner, layer.down_weight);
+    }
+
+    /* A transformer layer (Vaswani et al. 2017, section 3.1), its norms after the residual
+     * sums or, pre_norm, before attention and feed-forward part (Xiong et al. 2020). */
+    at::Tensor layer(size_t index, const at::Tensor &x) const {
+        const Layer &layer = encoder.layers[index];
+        const tandem_encoder_spec &spec = encoder.spec;
+        tandem_mask out_mask = mask(layer_site(index, SITE_ATTENTION_OUT), spec.attention_out_dropout), down_mask = mask(layer_site(index, SITE_DOWN), spec.down_dropout);
+        if (spec.pre_norm) {
+            at::Tensor attended = attend(index, norm(x, layer.attention_norm_weight, layer.attention_norm_bias, spec.norm_eps));
+            at::Tensor middle = tandem::residual(attended, layer.out_bias, x, out_mask);
+            at::Tensor down = feed_forward(index, norm(middle, layer.output_norm_weight, layer.output_norm_bias, spec.norm_eps));
+            return tandem::residual(down, layer.down_bias, middle, down_mask);
+        }
+        at::Tensor middle = tandem::residual_norm(attend(index, x), layer.out_bias, x, out_mask, layer.attention_norm_weight, layer.attention_norm_bias, spec.norm_eps);
+        return tandem::residual_norm(feed_forward(index, middle), layer.down_bias, middle, down_mask, layer.output_norm_weight, layer.output_norm_bias, spec.norm_eps);
+    }
+
+    at::Tensor embeddings(const tandem_batch &batch) const {
+        const tandem_encoder_spec &spec = encoder.spec;
+        at::Tensor x = tandem::embed(lookups(encoder, batch, *packed));
+        x = norm(x, encoder.embedding_norm_weight, encoder.embedding_norm_bias, spec.norm_eps);
+        x = tandem::dropout(x, mask(SITE_EMBEDDINGS, spec.embedding_dropout));
+        if (encoder.projection_weight.defined()) {
+            x = tandem::residual(tandem::product(x, encoder.projection_weight), encoder.projection_bias, {}, tandem_mask{});
+        }
+        return x;
+    }
+
+    at::Tensor run(const tandem_batch &batch) const {
+        at::Tensor x = embeddings(batch);
+        for (size_t index = 0; index < encoder.layers.size(); ++index) {
+            x = layer(index, x);
+        }
+        return norm(x, encoder.final_norm_weight, encoder.final_norm_bias, encoder.spec.norm_eps);
+    }
+};
+
+/* ---- pooling -------------------------------------------------------------------------- */
+
+/* Throws when `hidden` does not fit the batch. */
+const at::Tensor &hidden_of(const tandem_tensor *hidden, const Packed &packed) {
+    const at::Tensor &x = ref(hidden);
+    if (x.dim() != 2 || x.size(0) != packed.total || x.scalar_type() != at::kFloat || !x.is_contiguous()) {
+        refuse("hidden states are no [" + std::to_string(packed.total) + ", hidden] matrix of the batch");
+    }
+    return x;
+}
+
+/* One row of each sequence: its first, or its last. */
+at::Tensor pick_rows(const at::Tensor &x, const Packed &packed, bool last) {
+    at::Tensor rows = at::empty({packed.count}, at::kLong);
+    int64_t *row = rows.mutable_data_ptr<int64_t>();
+    for (int64_t s = 0; s < packed.count; ++s) {
+        row[s] = last ? packed.start(s + 1) - 1 : packed.start(s);
+    }
+    return at::index_select(x, 0, rows);
+}
+
+/* The greatest value of each column; the gradient goes to the first row that has it. */
+at::Tensor pool_max(const at::Tensor &x, const Packed &packed) {
+    int64_t width = x.size(1);
+    at::Tensor rows = at::empty({packed.count, width}, at::kLong);
+    int64_t *row = rows.mutable_data_ptr<int64_t>();
+    const float *values = x.const_data_ptr<float>();
+    for (int64_t s = 0; s < packed.count; ++s) {
+        std::fill(row + s * width, row + (s + 1) * width, packed.start(s));
+        for (int64_t i = packed.start(s) + 1; i < packed.start(s + 1); ++i) {
+            for (int64_t c = 0; c < width; ++c) {
+                int64_t &best = row[s * width + c];
+                best = values[i * width + c] > values[best * width + c] ? i : best;
+            }
+        }
+    }
+    return at::gather(x, 0, rows);
+}
+
+at::Tensor pool(const at::Tensor &x, const PackedPtr &packed, tandem_pooling pooling) {
+    std::vector<double> scale;
+    for (int64_t s = 0; s < packed->count; ++s) {
+        double n = static_cast<double>(packed->length(s));
+        scale.push_back(pooling == TANDEM_POOL_MEAN ? 1 / n : pooling == TANDEM_POOL_MEAN_SQRT_LEN ? 1 / std::sqrt(n) : 2 / (n * (n + 1)));
+    }
+    switch (pooling) {
+    case TANDEM_POOL_CLS:
+    case TANDEM_POOL_LAST:
+        return pick_rows(x, *packed, pooling == TANDEM_POOL_LAST);
+    case TANDEM_POOL_MAX:
+        return pool_max(x, *packed);
+    case TANDEM_POOL_MEAN:
+    case TANDEM_POOL_MEAN_SQRT_LEN:
+    case TANDEM_POOL_WEIGHTED_MEAN:
+        return tandem::segment_sum(x, packed, std::move(scale), pooling == TANDEM_POOL_WEIGHTED_MEAN);
+    }
+    refuse("there is no pooling mode " + std::to_string(static_cast<int>(pooling)));
+}
+
+/* ---- heads and modules --------------------------------------------------------------- */
+
+at::Tensor activate(const at::Tensor &x, tandem_activation activation) {
+    switch (activation) {
+    case TANDEM_ACTIVATION_GELU:
+        return at::gelu(x);
+    case TANDEM_ACTIVATION_GELU_TANH:
+        return at::gelu(x, "tanh");
+    case TANDEM_ACTIVATION_RELU:
+        return at::relu(x);
+    case TANDEM_ACTIVATION_SILU:
+        return at::silu(x);
+    case TANDEM_ACTIVATION_TANH:
+        return at::tanh(x);
+    case TANDEM_ACTIVATION_IDENTITY:
+        return x;
+    }
+    refuse("there is no activation " + std::to_string(static_cast<int>(activation)));
+}
+
+at::Tensor run_module(const Module &module, const at::Tensor &x) {
+    switch (module.spec.kind) {
+    case TANDEM_MODULE_DENSE:
+        return activate(at::linear(x, module.weight, module.bias), module.spec.activation);
+    case TANDEM_MODULE_LAYER_NORM:
+        return at::layer_norm(x, {module.spec.out}, module.weight, module.bias, module.spec.eps);
+    case TANDEM_MODULE_NORMALIZE:
+        return tandem::unit_rows(x);
+    }
+    refuse("there is no module kind " + std::to_string(static_cast<int>(module.spec.kind)));
+}
+
+/* A batch's shape; throws when offsets do not run from 0 to total or a sequence is empty. */
+PackedPtr pack(const tandem_batch *batch) {
+    if (batch == nullptr || batch->count == 0) {
+        refuse("the batch is empty");
+    }
+    if (batch->total > std::numeric_limits<int32_t>::max() || batch->count > batch->total) {
+        refuse(std::to_string(batch->count) + " sequences of " + std::to_string(batch->total) + " tokens are no batch");
+    }
+    auto packed = std::make_shared<Packed>();
+    packed->count = static_cast<int64_t>(batch->count);
+    packed->total = static_cast<int64_t>(batch->total);
+    packed->offsets.assign(batch->offsets, batch->offsets + batch->count + 1);
+    if (packed->offsets.front() != 0 || packed->offsets.back() != packed->total) {
+        refuse("offsets run from " + std::to_string(packed->offsets.front()) + " to " + std::to_string(packed->offsets.back()) + ", not from 0 to " + std::to_string(packed->total));
+    }
+    for (int64_t s = 0; s < packed->count; ++s) {
+        if (packed->length(s) <= 0) {
+            refuse("sequence " + std::to_string(s) + " is empty");
+        }
+    }
+    return packed;
+}
+
+} // namespace
+
+int tandem_encoder_forward(tandem_tensor **out, tandem_encoder *encoder, const tandem_batch *batch, tandem_dropout dropout) {
+    return guarded(__func__, [&] {
+        PackedPtr packed = pack(batch);
+        check_lengths(encoder->spec, *packed);
+        give(out, Forward(*encoder, dropout, packed).run(*batch));
+        return TANDEM_OK;
+    });
+}
+
+int tandem_encoder_pool(tandem_tensor **out, const tandem_tensor *hidden, const tandem_batch *batch, tandem_pooling pooling) {
+    return guarded(__func__, [&] {
+        PackedPtr packed = pack(batch);
+        give(out, pool(hidden_of(hidden, *packed), packed, pooling));
+        return TANDEM_OK;
+    });
+}
+
+int tandem_encoder_modules(tandem_tensor **out, tandem_encoder *encoder, const tandem_tensor *pooled) {
+    return guarded(__func__, [&] {
+        at::Tensor x = ref(pooled);
+        if (x.dim() != 2 || (!encoder->modules.empty() && x.size(1) != encoder->modules[0].spec.in)) {
+            refuse("the pooled vectors do not fit the first module");
+        }
+        for (const Module &module : encoder->modules) {
+            x = run_module(module, x);
+        }
+        give(out, x);
+        return TANDEM_OK;
+    });
+}
+
+int tandem_encoder_classify(tandem_tensor **out, tandem_encoder *encoder, const tandem_tensor *hidden, const tandem_batch *batch, tandem_dropout dropout) {
+    return guarded(__func__, [&] {
+        const tandem_encoder_spec &spec = encoder->spec;
+        if (!encoder->classifier_weight.defined()) {
+            refuse("the model has no classification head");
+        }
+        PackedPtr packed = pack(batch);
+        at::Tensor x = pool(hidden_of(hidden, *packed), packed, spec.head_pooling);
+        if (spec.head_dropout_first) {
+            x = tandem::dropout(x, mask_of(dropout, SITE_HEAD, spec.classifier_dropout, dropout.first_sequence));
+        }
+        if (encoder->head_weight.defined()) {
+            x = activate(at::linear(x, encoder->head_weight, encoder->head_bias), spec.head_activation);
+        }
+        x = norm(x, encoder->head_norm_weight, encoder->head_norm_bias, spec.norm_eps);
+        x = tandem::dropout(x, mask_of(dropout, SITE_CLASSIFIER, spec.classifier_dropout, dropout.first_sequence));
+        give(out, at::linear(x, encoder->classifier_weight, encoder->classifier_bias));
+        return TANDEM_OK;
+    });
+}

@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""Every normalizer and pre-tokenizer of tokenizer.json, and added tokens with all their flags
+before them, against Hugging Face tokenizers, through a model that shows each byte of the
+normalized text and where it is split."""
+import random
+import unicodedata
+
+from tokenizers import AddedToken, Tokenizer, normalizers, pre_tokenizers
+from tokenizer_fixtures import normalizer_kinds, pre_tokenizer_kinds, transparent
+from tokenizer_oracle import ASSIGNED, STRINGS, joined, random_text, run
+
+TEXTS = max(STRINGS // 40, 100)
+
+
+def telling_code_points():
+    """The assigned ones, of the large blocks whose characters are all alike every ninth, between
+    letters."""
+    def alike(c):
+        return unicodedata.category(c) == "Lo" and (0x3400 <= ord(c) <= 0x9FFF or 0xAC00 <= ord(c) <= 0xD7A3 or
+                                                    0x17000 <= ord(c) <= 0x18CFF or ord(c) >= 0x20000)
+    return joined([c for c in ASSIGNED if not alike(c) or ord(c) % 9 == 0], "a{}b", "")
+
+
+def texts_for(name):
+    rng = random.Random(name)
+    return [random_text(rng, ["foo", "bar", "ab", "a  b", "strasse", "A-b"], 8) for _ in range(TEXTS)]
+
+
+def normalizer_test(name, normalizer):
+    def test(result, folder):
+        model, oracle = transparent(folder, "model", normalizer=normalizer)
+        result.check(f"normalizer {name}", model, oracle, texts_for(name))
+        result.check(f"normalizer {name}, code points", model, oracle, telling_code_points())
+        # Marks in every order, behind characters that compose with them or do not.
+        rng = random.Random(name)
+        marks = [c for c in ASSIGNED if unicodedata.combining(c)]
+        bases = [c for c in ASSIGNED[:9000] if unicodedata.decomposition(c)] + list("aeou\u1100\u1161\uAC00")
+        result.check(f"normalizer {name}, marks", model, oracle,
+                     [rng.choice(bases) + "".join(rng.choices(marks, k=rng.randint(1, 6))) for _ in range(TEXTS)])
+    test.__name__ = f"normalizer {name}"
+    return test
+
+
+def pre_tokenizer_test(name, pre_tokenizer):
+    def test(result, folder):
+        model, oracle = transparent(folder, "model", pre_tokenizer=pre_tokenizer)
+        result.check(f"pre-tokenizer {name}", model, oracle, texts_for(name))
+        if not name.startswith(("Split text", "Split regex", "Metaspace", "FixedLength")):
+            result.check(f"pre-tokenizer {name}, code points", model, oracle, telling_code_points())
+        both, oracle = transparent(folder, "both", normalizers.NFKC(), pre_tokenizer)
+        result.check(f"pre-tokenizer {name} after NFKC", both, oracle, texts_for(name)[::4])
+    test.__name__ = f"pre-tokenizer {name}"
+    return test
+
+
+def added_tokens(result, folder):
+    """Random flags, with contents that overlap, begin and end in words, and are normalized."""
+    rng = random.Random(3)
+    contents = ["[X]", "[XY]", "foo", "foobar", "Foo Bar", "\u00E9", "ab", "abc", "bc", "<a>", "\u4E2D", "\u0130x", "a b",
+                "-", " -", "\u0301", "_", "x\u0301", "\u2581", "\uFB01"]
+    glue = contents + [" ", "  ", "\u3000", "\t", "_", "a", "\u00C9", "e\u0301", "9", ".", "\u200B", "z", "\u00AD", "FOO", "fi"]
+    befores = [None, normalizers.Lowercase(), normalizers.NFKC(), normalizers.Strip(), normalizers.NFD(),
+               normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]),
+               normalizers.BertNormalizer(lowercase=True)]
+    afters = [None, pre_tokenizers.Metaspace(prepend_scheme="first"), pre_tokenizers.Metaspace(),
+              pre_tokenizers.ByteLevel(add_prefix_space=True), pre_tokenizers.WhitespaceSplit(),
+              pre_tokenizers.Split("a", "merged_with_next")]
+    for round_ in range(80):
+        before, after = rng.choice(befores), rng.choice(afters)
+        model, oracle = transparent(folder, f"plain {round_}", before, after)
+        added, seen = [], set()
+        for content in rng.sample(contents, rng.randint(1, 12)):
+            flags = {key: rng.random() < 0.4 for key in ("single_word", "lstrip", "rstrip", "normalized")}
+            pattern = before.normalize_str(content) if before and flags["normalized"] else content
+            # What cannot be told apart or matches nothing is refused; a token that takes the
+            # spaces another begins with makes the library fail.
+            if pattern and (pattern, flags["normalized"]) not in seen and not (content[0] == " " and flags["lstrip"]):
+                seen.add((pattern, flags["normalized"]))
+                added.append(AddedToken(content, special=rng.random() < 0.5, **flags))
+        oracle.add_tokens(added)
+        oracle.save(str(model / "tokenizer.json"))
+        oracle = Tokenizer.from_file(str(model / "tokenizer.json"))
+        texts = ["".join(rng.choices(glue, k=rng.randint(0, 14))) for _ in range(200)]
+        result.check(f"added tokens {round_}: {before}, {after}", model, oracle, texts)
+
+
+def main():
+    run([normalizer_test(name, kind) for name, kind in normalizer_kinds().items()] +
+        [pre_tokenizer_test(name, kind) for name, kind in pre_tokenizer_kinds().items()] + [added_tokens])
+
+
+if __name__ == "__main__":
+    main()
