@@ -246,19 +246,56 @@ static int cut_word(const tandem_bpe *bpe, tandem_bpe_scratch *scratch, const ch
     return TANDEM_OK;
 }
 
+/* A word that was seen before, or not. */
+static int add_word(const tandem_bpe *bpe, tandem_bpe_scratch *scratch, const char *word, size_t length,
+                    tandem_model_tokens *out)
+{
+    size_t from = out->count;
+    if (tandem_word_cache_get(&scratch->cache, word, length, out)) {
+        return TANDEM_OK;
+    }
+    TANDEM_TRY(cut_word(bpe, scratch, word, length, out));
+    tandem_word_cache_put(&scratch->cache, word, length, out, from);
+    return TANDEM_OK;
+}
+
+/* Length of the text up to the next space that comes after another character. */
+static size_t part_length(const char *text, size_t length)
+{
+    size_t at = 0;
+    while (length - at >= BPE_SPACE_LENGTH && memcmp(text + at, BPE_SPACE, BPE_SPACE_LENGTH) == 0) {
+        at += BPE_SPACE_LENGTH;
+    }
+    const char *next = memmem(text + at, length - at, BPE_SPACE, BPE_SPACE_LENGTH);
+    return next ? (size_t)(next - text) : length;
+}
+
+static int add_parts(const tandem_bpe *bpe, tandem_bpe_scratch *scratch, const char *word, size_t length,
+                     tandem_model_tokens *out)
+{
+    for (size_t at = 0; at < length;) {
+        size_t part = part_length(word + at, length - at), from = out->count;
+        TANDEM_TRY(add_word(bpe, scratch, word + at, part, out));
+        for (size_t i = from; i < out->count; i++) {
+            out->items[i].begin += (uint32_t)at;
+            out->items[i].end += (uint32_t)at;
+        }
+        at += part;
+    }
+    return TANDEM_OK;
+}
+
 int tandem_bpe_word(const tandem_bpe *bpe, tandem_bpe_scratch *scratch, const char *word, size_t length,
                     tandem_model_tokens *out)
 {
     if (length > BPE_LONGEST_WORD) {
         return tandem_error("a word of %zu bytes is too long for the BPE model (at most %d)", length, BPE_LONGEST_WORD);
     }
-    /* A byte makes two tokens at most: those of the two bytes of its visible character. */
-    TANDEM_TRY(tandem_model_tokens_reserve(out, length > TANDEM_WORD_CACHE_TOKENS ? 2 * length : 16));
-    if (length == 0 || tandem_word_cache_get(&scratch->cache, word, length, out)) {
-        return TANDEM_OK;
+    /* A byte makes two tokens at most, those of the two bytes of its visible character; and
+     * a word of the cache has some at once. */
+    TANDEM_TRY(tandem_model_tokens_reserve(out, 2 * length + TANDEM_WORD_CACHE_TOKENS));
+    if (bpe->apart) {
+        return add_parts(bpe, scratch, word, length, out);
     }
-    size_t from = out->count;
-    TANDEM_TRY(cut_word(bpe, scratch, word, length, out));
-    tandem_word_cache_put(&scratch->cache, word, length, out, from);
-    return TANDEM_OK;
+    return length > 0 ? add_word(bpe, scratch, word, length, out) : TANDEM_OK;
 }

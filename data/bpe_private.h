@@ -5,7 +5,12 @@
 
 #include "data/bpe.h"
 
-enum { BPE_LONGEST_WORD = 1 << 29 }; /* so that no position in it passes 32 bits */
+#define BPE_SPACE "\xE2\x96\x81" /* U+2581, what Metaspace makes of a space */
+
+enum {
+    BPE_SPACE_LENGTH = sizeof BPE_SPACE - 1,
+    BPE_LONGEST_WORD = 1 << 29 /* so that no position in it passes 32 bits */
+};
 
 /* Two neighbours that become one. */
 typedef struct {
@@ -29,6 +34,7 @@ struct tandem_bpe {
     size_t prefix_length, suffix_length;
     uint32_t unk_id;
     bool byte_level, fuse_unk, byte_fallback, ignore_merges;
+    bool apart; /* nothing merges across the beginning of a run of U+2581: see bpe_read.c */
     bpe_visible visible[256];
     uint32_t fallback[256]; /* of the tokens <0x00> to <0xFF> */
     tandem_hash hash;

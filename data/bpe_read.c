@@ -69,6 +69,18 @@ static int lacking(const char *token, size_t length, uint32_t rank, const char *
                         (int)(length < 200 ? length : 200), token);
 }
 
+/* True when U+2581, which stands for a space, comes after another character. */
+static bool has_inner_space(const char *text, size_t length)
+{
+    for (size_t at = 1; at + BPE_SPACE_LENGTH <= length; at++) {
+        bool first = at < BPE_SPACE_LENGTH || memcmp(text + at - BPE_SPACE_LENGTH, BPE_SPACE, BPE_SPACE_LENGTH) != 0;
+        if (first && memcmp(text + at, BPE_SPACE, BPE_SPACE_LENGTH) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The result of a merge is both texts, the second without the prefix of its place. */
 static int add_merge(tandem_bpe *bpe, const merge_text *text, uint32_t rank, tandem_buffer *joined,
                      tandem_hasher *hasher, const char *source)
@@ -92,6 +104,7 @@ static int add_merge(tandem_bpe *bpe, const merge_text *text, uint32_t rank, tan
     if (id == TANDEM_NO_TOKEN) {
         return lacking(joined->data, joined->length, rank, source);
     }
+    bpe->apart = bpe->apart && !has_inner_space(joined->data, joined->length);
     *tandem_bpe_merge_slot(bpe, left, right) =
         (bpe_merge){.pair = (uint64_t)left << 32 | right, .rank = rank, .id = id}; /* a pair's last rank holds */
     tandem_hasher_int(hasher, left);
@@ -177,12 +190,23 @@ static int read_options(tandem_bpe *bpe, const cJSON *model, const char *source)
     return TANDEM_OK;
 }
 
+/* SentencePiece's models see a whole text as one word, in which spaces are U+2581. Where no
+ * merge makes a token with a space inside, such a text may be cut before its spaces, provided
+ * that a space is a token (it ends a run of unknown characters), that nothing depends on where
+ * the word begins and ends, and that no character vanishes (it would shift all that follows). */
+static bool may_be_cut(const tandem_bpe *bpe)
+{
+    return !bpe->byte_level && !bpe->ignore_merges && bpe->prefix_length + bpe->suffix_length == 0 &&
+           bpe->unk_id != TANDEM_NO_TOKEN && tandem_bpe_find(bpe, BPE_SPACE, BPE_SPACE_LENGTH) != TANDEM_NO_TOKEN;
+}
+
 static int read_model(tandem_bpe *bpe, const cJSON *model, tandem_hasher *hasher, const char *source)
 {
     TANDEM_TRY(read_options(bpe, model, source));
     TANDEM_TRY(tandem_token_ids_read(&bpe->vocab, tandem_json_member(model, "vocab"), hasher, source));
-    TANDEM_TRY(read_merges(bpe, tandem_json_member(model, "merges"), hasher, source));
     bpe->unk_id = bpe->unk_token ? tandem_bpe_find(bpe, bpe->unk_token, strlen(bpe->unk_token)) : TANDEM_NO_TOKEN;
+    bpe->apart = may_be_cut(bpe);
+    TANDEM_TRY(read_merges(bpe, tandem_json_member(model, "merges"), hasher, source));
     fill_visible(bpe);
     fill_fallback(bpe);
     tandem_hasher_string(hasher, bpe->unk_token);

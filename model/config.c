@@ -15,10 +15,11 @@ static const struct {
     const char *name;
     tandem_activation activation;
 } activations[] = {
-    {"gelu", TANDEM_ACTIVATION_GELU}, {"gelu_python", TANDEM_ACTIVATION_GELU},
+    {"gelu", TANDEM_ACTIVATION_GELU},          {"gelu_python", TANDEM_ACTIVATION_GELU},
     {"gelu_new", TANDEM_ACTIVATION_GELU_TANH}, {"gelu_pytorch_tanh", TANDEM_ACTIVATION_GELU_TANH},
-    {"relu", TANDEM_ACTIVATION_RELU}, {"silu", TANDEM_ACTIVATION_SILU}, {"swish", TANDEM_ACTIVATION_SILU},
-    {"tanh", TANDEM_ACTIVATION_TANH}, {"linear", TANDEM_ACTIVATION_IDENTITY}, /* in heads only */
+    {"relu", TANDEM_ACTIVATION_RELU},          {"silu", TANDEM_ACTIVATION_SILU},
+    {"swish", TANDEM_ACTIVATION_SILU},         {"tanh", TANDEM_ACTIVATION_TANH},
+    {"linear", TANDEM_ACTIVATION_IDENTITY}, /* in heads only */
 };
 
 static int read_activation(const cJSON *config, const char *key, const char *path, bool head, tandem_activation *out)
@@ -31,7 +32,8 @@ static int read_activation(const cJSON *config, const char *key, const char *pat
             return 0;
         }
     }
-    return tandem_error("%s: %s \"%s\" is not supported (known: gelu, gelu_new, gelu_pytorch_tanh, relu, silu%s)", path, key, name, head ? ", tanh, linear" : "");
+    return tandem_error("%s: %s \"%s\" is not supported (known: gelu, gelu_new, gelu_pytorch_tanh, relu, silu%s)", path,
+                        key, name, head ? ", tanh, linear" : "");
 }
 
 int tandem_config_head_activation(const tandem_family_config *config, const char *key, tandem_activation *out)
@@ -78,7 +80,8 @@ static int read_sizes(const cJSON *config, const tandem_config_keys *keys, const
         TANDEM_TRY(tandem_json_get_int_or(config, keys->types, path, 1, 256, &spec->types));
     }
     if (spec->hidden % spec->heads != 0) {
-        return tandem_error("%s: %s %lld is no multiple of %s %lld", path, keys->hidden, (long long)spec->hidden, keys->heads, (long long)spec->heads);
+        return tandem_error("%s: %s %lld is no multiple of %s %lld", path, keys->hidden, (long long)spec->hidden,
+                            keys->heads, (long long)spec->heads);
     }
     spec->embedding_size = spec->hidden;
     spec->position_offset = 0;
@@ -86,7 +89,8 @@ static int read_sizes(const cJSON *config, const tandem_config_keys *keys, const
     return 0;
 }
 
-static int read_numerics(const cJSON *config, const tandem_config_keys *keys, const char *path, tandem_encoder_spec *spec)
+static int read_numerics(const cJSON *config, const tandem_config_keys *keys, const char *path,
+                         tandem_encoder_spec *spec)
 {
     spec->norm_eps = keys->norm_eps_default;
     if (keys->norm_eps != NULL) {
@@ -97,7 +101,8 @@ static int read_numerics(const cJSON *config, const tandem_config_keys *keys, co
     }
     double hidden_dropout = keys->dropout_default;
     TANDEM_TRY(read_probability(config, keys->hidden_dropout, path, &hidden_dropout));
-    spec->embedding_dropout = spec->attention_out_dropout = spec->down_dropout = spec->classifier_dropout = hidden_dropout;
+    spec->embedding_dropout = spec->attention_out_dropout = spec->down_dropout = spec->classifier_dropout =
+        hidden_dropout;
     spec->attention_dropout = keys->dropout_default;
     TANDEM_TRY(read_probability(config, keys->attention_dropout, path, &spec->attention_dropout));
     TANDEM_TRY(read_probability(config, keys->classifier_dropout, path, &spec->classifier_dropout));
@@ -112,7 +117,8 @@ static int refuse_custom_code(const cJSON *config, const char *path)
     const cJSON *map = tandem_json_member(config, "auto_map");
     for (const cJSON *entry = cJSON_IsObject(map) ? map->child : NULL; entry != NULL; entry = entry->next) {
         if (strncmp(entry->string, loader, sizeof loader - 1) == 0) {
-            return tandem_error("%s: auto_map names code of its own for %s (%s): a model that needs code from its directory (trust_remote_code) is not supported",
+            return tandem_error("%s: auto_map names code of its own for %s (%s): a model that needs code from its "
+                                "directory (trust_remote_code) is not supported",
                                 path, entry->string, cJSON_IsString(entry) ? entry->valuestring : "?");
         }
     }
@@ -186,7 +192,11 @@ static int read_family(tandem_model *model, const char *path)
 {
     const tandem_family *family = model->family;
     tandem_encoder_spec *spec = &model->spec;
-    tandem_family_config config = {.json = model->config, .path = path, .spec = spec, .layers = model->layers, .has = ~0u};
+    tandem_family_config config = {.json = model->config,
+                                   .path = path,
+                                   .spec = spec,
+                                   .layers = model->layers,
+                                   .has = ~0u};
     spec->head_pooling = TANDEM_POOL_CLS;
     spec->head_activation = family->head_activation;
     spec->head_dropout_first = family->head_dropout_first;

@@ -11,7 +11,8 @@ static bool classifies(const cJSON *config)
 {
     static const char suffix[] = "ForSequenceClassification";
     const cJSON *name;
-    cJSON_ArrayForEach(name, tandem_json_member(config, "architectures")) {
+    cJSON_ArrayForEach(name, tandem_json_member(config, "architectures"))
+    {
         size_t length = cJSON_IsString(name) ? strlen(name->valuestring) : 0;
         if (length >= sizeof suffix - 1 && strcmp(name->valuestring + length - (sizeof suffix - 1), suffix) == 0) {
             return true;

@@ -12,7 +12,8 @@
  * activations of a layer (a few times tokens * intermediate floats) stay small. */
 #define TOKEN_BUDGET 8192
 
-int tandem_model_tokenize(tandem_token_store **out, const tandem_model *model, const tandem_text *texts, size_t count, tandem_side side)
+int tandem_model_tokenize(tandem_token_store **out, const tandem_model *model, const tandem_text *texts, size_t count,
+                          tandem_side side)
 {
     const char *prompt = side == TANDEM_QUERY ? model->info.query_prompt : model->info.document_prompt;
     return tandem_token_store_make(out, model->tokenizer, texts, count, prompt, model->info.max_length);
@@ -25,7 +26,7 @@ typedef struct {
     tandem_model *model;
     const tandem_token_store *first, *second;
     const tandem_pair *pairs; /* NULL: single texts */
-    const tandem_side *sides;  /* [count] where texts are of one side, else NULL */
+    const tandem_side *sides; /* [count] where texts are of one side, else NULL */
     size_t count;
     size_t width; /* floats a sequence gives */
 } work;
@@ -47,7 +48,8 @@ static int measure(const work *job, uint32_t *lengths)
         tandem_bare first, second = {NULL, 0};
         item_of(job, i, &first, &second);
         tandem_assembly plan;
-        TANDEM_TRY(tandem_tokenizer_plan(model->tokenizer, first.count, job->pairs != NULL ? &second.count : NULL, model->info.max_length, &plan));
+        TANDEM_TRY(tandem_tokenizer_plan(model->tokenizer, first.count, job->pairs != NULL ? &second.count : NULL,
+                                         model->info.max_length, &plan));
         lengths[i] = (uint32_t)plan.total;
     }
     return 0;
@@ -73,7 +75,8 @@ static int forward(const work *job, const tandem_batch *batch, float *rows)
     return rc;
 }
 
-static int run_batch(const work *job, tandem_batch_builder *builder, const uint32_t *items, size_t count, float *rows, float *out)
+static int run_batch(const work *job, tandem_batch_builder *builder, const uint32_t *items, size_t count, float *rows,
+                     float *out)
 {
     tandem_batch_builder_clear(builder);
     for (size_t i = 0; i < count; i++) {
@@ -100,7 +103,8 @@ static int run_batches(const work *job, const tandem_batch_plan *plan, const cha
     size_t floats;
     float *rows = tandem_size_mul(&floats, most, job->width) ? tandem_alloc(floats, sizeof *rows) : NULL;
     tandem_batch_builder *builder = tandem_batch_builder_new();
-    tandem_progress *progress = title != NULL ? tandem_progress_new(title, job->pairs != NULL ? "pairs" : "texts", job->count) : NULL;
+    tandem_progress *progress =
+        title != NULL ? tandem_progress_new(title, job->pairs != NULL ? "pairs" : "texts", job->count) : NULL;
     if (rows == NULL || builder == NULL) {
         rc = TANDEM_ERROR;
     }
@@ -143,12 +147,14 @@ static int check_store(const tandem_model *model, const tandem_token_store *stor
 {
     size_t limit = tandem_token_store_limit(store);
     if (limit != 0 && limit < model->info.max_length) {
-        return tandem_error("the token store was made for %zu tokens, the model reads %zu", limit, model->info.max_length);
+        return tandem_error("the token store was made for %zu tokens, the model reads %zu", limit,
+                            model->info.max_length);
     }
     return 0;
 }
 
-int tandem_model_encode(float *out, tandem_model *model, const tandem_token_store *store, tandem_side side, const char *title)
+int tandem_model_encode(float *out, tandem_model *model, const tandem_token_store *store, tandem_side side,
+                        const char *title)
 {
     TANDEM_TRY(check_store(model, store));
     size_t count = tandem_token_store_count(store);
@@ -165,8 +171,8 @@ int tandem_model_encode(float *out, tandem_model *model, const tandem_token_stor
     return rc;
 }
 
-int tandem_model_score(float *out, tandem_model *model, const tandem_token_store *queries, const tandem_token_store *documents,
-                       const tandem_pair *pairs, size_t count, const char *title)
+int tandem_model_score(float *out, tandem_model *model, const tandem_token_store *queries,
+                       const tandem_token_store *documents, const tandem_pair *pairs, size_t count, const char *title)
 {
     if (model->info.kind != TANDEM_CROSS_ENCODER) {
         return tandem_error("%s: a bi-encoder does not score pairs", model->info.directory);
@@ -174,11 +180,18 @@ int tandem_model_score(float *out, tandem_model *model, const tandem_token_store
     TANDEM_TRY(check_store(model, queries));
     TANDEM_TRY(check_store(model, documents));
     for (size_t i = 0; i < count; i++) {
-        if (pairs[i].query >= tandem_token_store_count(queries) || pairs[i].document >= tandem_token_store_count(documents)) {
-            return tandem_error("pair %zu: query %u or document %u is not in its store", i, pairs[i].query, pairs[i].document);
+        if (pairs[i].query >= tandem_token_store_count(queries) ||
+            pairs[i].document >= tandem_token_store_count(documents)) {
+            return tandem_error("pair %zu: query %u or document %u is not in its store", i, pairs[i].query,
+                                pairs[i].document);
         }
     }
-    work job = {.model = model, .first = queries, .second = documents, .pairs = pairs, .count = count, .width = (size_t)model->info.labels};
+    work job = {.model = model,
+                .first = queries,
+                .second = documents,
+                .pairs = pairs,
+                .count = count,
+                .width = (size_t)model->info.labels};
     return run(&job, title, out);
 }
 
@@ -214,12 +227,14 @@ static bool read_cached(tandem_vectors *out, const char *path, tandem_hash key, 
     return true;
 }
 
-int tandem_model_write_vectors(const char *path, const tandem_model *model, const tandem_vectors *vectors, const tandem_text *texts, tandem_side side)
+int tandem_model_write_vectors(const char *path, const tandem_model *model, const tandem_vectors *vectors,
+                               const tandem_text *texts, tandem_side side)
 {
     char weights[TANDEM_HASH_HEX], tokenizer[TANDEM_HASH_HEX];
     tandem_buffer pooling = TANDEM_BUFFER_INIT;
     for (size_t i = 0; i < model->info.poolings; i++) {
-        int rc = tandem_buffer_printf(&pooling, "%s%s", i > 0 ? "+" : "", tandem_pooling_names[model->info.pooling[i]].name);
+        int rc =
+            tandem_buffer_printf(&pooling, "%s%s", i > 0 ? "+" : "", tandem_pooling_names[model->info.pooling[i]].name);
         if (rc < 0) {
             tandem_buffer_free(&pooling);
             return rc;
@@ -241,7 +256,8 @@ int tandem_model_write_vectors(const char *path, const tandem_model *model, cons
     return rc;
 }
 
-static int encode_texts(tandem_vectors *out, tandem_model *model, const tandem_text *texts, size_t count, tandem_side side, const char *title)
+static int encode_texts(tandem_vectors *out, tandem_model *model, const tandem_text *texts, size_t count,
+                        tandem_side side, const char *title)
 {
     size_t floats;
     out->count = count;
@@ -259,7 +275,8 @@ static int encode_texts(tandem_vectors *out, tandem_model *model, const tandem_t
     return rc;
 }
 
-int tandem_model_encode_texts(tandem_vectors *out, tandem_model *model, const tandem_text *texts, size_t count, tandem_side side, bool cache, const char *title)
+int tandem_model_encode_texts(tandem_vectors *out, tandem_model *model, const tandem_text *texts, size_t count,
+                              tandem_side side, bool cache, const char *title)
 {
     *out = (tandem_vectors){0};
     if (model->info.kind != TANDEM_BI_ENCODER) {

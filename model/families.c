@@ -8,14 +8,18 @@
 #include "tandem/memory.h"
 
 /* A weight of the encoder, of each layer, or of the head, with its place and shape. */
-#define ROW(name, group, place, rows, columns, needs) {name, TANDEM_WEIGHT_##group, place, TANDEM_DIM_##rows, TANDEM_DIM_##columns, needs}
-#define ONCE_IF(needs, name, field, rows, columns) ROW(name, ENCODER, offsetof(tandem_encoder_spec, field), rows, columns, TANDEM_NEEDS_##needs)
+#define ROW(name, group, place, rows, columns, needs) \
+    {name, TANDEM_WEIGHT_##group, place, TANDEM_DIM_##rows, TANDEM_DIM_##columns, needs}
+#define ONCE_IF(needs, name, field, rows, columns) \
+    ROW(name, ENCODER, offsetof(tandem_encoder_spec, field), rows, columns, TANDEM_NEEDS_##needs)
 #define ONCE(name, field, rows, columns) ROW(name, ENCODER, offsetof(tandem_encoder_spec, field), rows, columns, 0)
-#define EACH_IF(needs, name, field, rows, columns) ROW(name, LAYER, offsetof(tandem_layer_spec, field), rows, columns, needs)
+#define EACH_IF(needs, name, field, rows, columns) \
+    ROW(name, LAYER, offsetof(tandem_layer_spec, field), rows, columns, needs)
 #define EACH(name, field, rows, columns) EACH_IF(0, name, field, rows, columns)
 #define POOLER(name, field, rows, columns) ROW(name, POOLER, offsetof(tandem_encoder_spec, field), rows, columns, 0)
 #define SPARE(name, rows, columns) ROW(name, SPARE, 0, rows, columns, 0)
-#define HEAD_IF(needs, name, field, rows, columns) ROW(name, HEAD, offsetof(tandem_encoder_spec, field), rows, columns, needs)
+#define HEAD_IF(needs, name, field, rows, columns) \
+    ROW(name, HEAD, offsetof(tandem_encoder_spec, field), rows, columns, needs)
 #define HEAD(name, field, rows, columns) HEAD_IF(0, name, field, rows, columns)
 #define END {NULL, TANDEM_WEIGHT_ENCODER, 0, TANDEM_DIM_NONE, TANDEM_DIM_NONE, 0}
 
@@ -131,7 +135,8 @@ static const tandem_weight_row modernbert_encoder[] = {
     ONCE("embeddings.norm.weight", embedding_norm_weight, EMBEDDING, NONE),
     ONCE_IF(NORM_BIAS, "embeddings.norm.bias", embedding_norm_bias, EMBEDDING, NONE),
     EACH_IF(TANDEM_NEEDS_EARLIER_LAYER, "layers.*.attn_norm.weight", attention_norm_weight, HIDDEN, NONE),
-    EACH_IF(TANDEM_NEEDS_EARLIER_LAYER | TANDEM_NEEDS_NORM_BIAS, "layers.*.attn_norm.bias", attention_norm_bias, HIDDEN, NONE),
+    EACH_IF(TANDEM_NEEDS_EARLIER_LAYER | TANDEM_NEEDS_NORM_BIAS, "layers.*.attn_norm.bias", attention_norm_bias, HIDDEN,
+            NONE),
     EACH("layers.*.attn.Wqkv.weight", qkv_weight, QKV, HIDDEN),
     EACH_IF(TANDEM_NEEDS_ATTENTION_BIAS, "layers.*.attn.Wqkv.bias", qkv_bias, QKV, NONE),
     EACH("layers.*.attn.Wo.weight", attention_out_weight, HIDDEN, HIDDEN),
@@ -164,11 +169,12 @@ static int read_roberta(tandem_family_config *config)
 {
     tandem_encoder_spec *spec = config->spec;
     spec->position_pad_id = 1;
-    TANDEM_TRY(tandem_json_get_int_or(config->json, "pad_token_id", config->path, 0, spec->vocab - 1, &spec->position_pad_id));
+    TANDEM_TRY(
+        tandem_json_get_int_or(config->json, "pad_token_id", config->path, 0, spec->vocab - 1, &spec->position_pad_id));
     spec->position_offset = spec->position_pad_id + 1;
     if (spec->position_offset >= spec->positions) {
-        return tandem_error("%s: max_position_embeddings %lld leaves no position after pad_token_id %lld", config->path, (long long)spec->positions,
-                            (long long)spec->position_pad_id);
+        return tandem_error("%s: max_position_embeddings %lld leaves no position after pad_token_id %lld", config->path,
+                            (long long)spec->positions, (long long)spec->position_pad_id);
     }
     return 0;
 }
@@ -190,12 +196,15 @@ static int read_mpnet(tandem_family_config *config)
     spec->relative_buckets = 32;
     spec->relative_distance = 128;
     int64_t buckets = spec->relative_buckets;
-    TANDEM_TRY(tandem_json_get_int_or(config->json, "relative_attention_num_buckets", config->path, 1, INT32_MAX, &buckets));
+    TANDEM_TRY(
+        tandem_json_get_int_or(config->json, "relative_attention_num_buckets", config->path, 1, INT32_MAX, &buckets));
     if (buckets != spec->relative_buckets) {
-        return tandem_error("%s: relative_attention_num_buckets %lld is not supported (known: 32)", config->path, (long long)buckets);
+        return tandem_error("%s: relative_attention_num_buckets %lld is not supported (known: 32)", config->path,
+                            (long long)buckets);
     }
     if (spec->position_offset >= spec->positions) {
-        return tandem_error("%s: max_position_embeddings %lld leaves no position after the first two", config->path, (long long)spec->positions);
+        return tandem_error("%s: max_position_embeddings %lld leaves no position after the first two", config->path,
+                            (long long)spec->positions);
     }
     return 0;
 }
@@ -228,7 +237,8 @@ static int read_layer_types(const tandem_family_config *config, int64_t window)
     for (const cJSON *type = types->child; type != NULL; type = type->next, layer++) {
         const char *name = cJSON_IsString(type) ? type->valuestring : "";
         if (strcmp(name, "full_attention") != 0 && strcmp(name, "sliding_attention") != 0) {
-            return tandem_error("%s: layer_types: \"%s\" is not supported (known: full_attention, sliding_attention)", config->path, name);
+            return tandem_error("%s: layer_types: \"%s\" is not supported (known: full_attention, sliding_attention)",
+                                config->path, name);
         }
         layer->window = name[0] == 's' ? window : 0;
     }
@@ -247,17 +257,20 @@ static int read_theta(const tandem_family_config *config, const char *kind, cons
         TANDEM_TRY(tandem_json_get_double_or(rope, "rope_theta", config->path, theta));
     }
     if (strcmp(type, "default") != 0) {
-        return tandem_error("%s: rope_parameters: rope_type \"%s\" is not supported (known: default)", config->path, type);
+        return tandem_error("%s: rope_parameters: rope_type \"%s\" is not supported (known: default)", config->path,
+                            type);
     }
     if (!(*theta >= 1 && *theta <= 1e12)) {
-        return tandem_error("%s: the base of the rotary positions is %g, expected a number from 1 to 1e12", config->path, *theta);
+        return tandem_error("%s: the base of the rotary positions is %g, expected a number from 1 to 1e12",
+                            config->path, *theta);
     }
     return 0;
 }
 
 static int read_rotary(const tandem_family_config *config)
 {
-    const cJSON *scaling = tandem_json_member(config->json, "rope_scaling"), *local_theta = tandem_json_member(config->json, "local_rope_theta");
+    const cJSON *scaling = tandem_json_member(config->json, "rope_scaling"),
+                *local_theta = tandem_json_member(config->json, "local_rope_theta");
     if (scaling != NULL && !cJSON_IsNull(scaling)) {
         return tandem_error("%s: rope_scaling is not supported", config->path);
     }
@@ -303,16 +316,18 @@ static int read_modernbert(tandem_family_config *config)
 /* Older checkpoints store the position numbers; the others are heads of pretraining. */
 static const char *const bert_ignored[] = {"embeddings.position_ids", "cls.", NULL};
 static const char *const roberta_ignored[] = {"embeddings.position_ids", "lm_head.", NULL};
-static const char *const distilbert_ignored[] = {"embeddings.position_ids", "vocab_transform.", "vocab_layer_norm.", "vocab_projector.", NULL};
-static const char *const electra_ignored[] = {"embeddings.position_ids", "discriminator_predictions.", "generator_predictions.", "generator_lm_head.", NULL};
+static const char *const distilbert_ignored[] = {"embeddings.position_ids", "vocab_transform.", "vocab_layer_norm.",
+                                                 "vocab_projector.", NULL};
+static const char *const electra_ignored[] = {"embeddings.position_ids", "discriminator_predictions.",
+                                              "generator_predictions.", "generator_lm_head.", NULL};
 /* The first layer has no norm before its attention; transformers leaves unread what is stored for it. */
 static const char *const modernbert_ignored[] = {"head.", "decoder.", "layers.0.attn_norm.weight", NULL};
 
-#define BERT_KEYS                                                                                                                \
-    .hidden = "hidden_size", .layers = "num_hidden_layers", .heads = "num_attention_heads", .intermediate = "intermediate_size", \
-    .vocab = "vocab_size", .positions = "max_position_embeddings", .norm_eps = "layer_norm_eps", .activation = "hidden_act",     \
-    .hidden_dropout = "hidden_dropout_prob", .attention_dropout = "attention_probs_dropout_prob", .norm_eps_default = 1e-12,     \
-    .dropout_default = 0.1
+#define BERT_KEYS                                                                                       \
+    .hidden = "hidden_size", .layers = "num_hidden_layers", .heads = "num_attention_heads",             \
+    .intermediate = "intermediate_size", .vocab = "vocab_size", .positions = "max_position_embeddings", \
+    .norm_eps = "layer_norm_eps", .activation = "hidden_act", .hidden_dropout = "hidden_dropout_prob",  \
+    .attention_dropout = "attention_probs_dropout_prob", .norm_eps_default = 1e-12, .dropout_default = 0.1
 #define TYPE_KEYS .types = "type_vocab_size", .types_default = 2, .classifier_dropout = "classifier_dropout"
 
 static const tandem_family families[] = {
@@ -380,9 +395,17 @@ static const tandem_family families[] = {
         .encoder = distilbert_encoder,
         .head = distilbert_head,
         .ignored = distilbert_ignored,
-        .keys = {.hidden = "dim", .layers = "n_layers", .heads = "n_heads", .intermediate = "hidden_dim", .vocab = "vocab_size",
-                 .positions = "max_position_embeddings", .activation = "activation", .hidden_dropout = "dropout",
-                 .attention_dropout = "attention_dropout", .norm_eps_default = 1e-12, .dropout_default = 0.1},
+        .keys = {.hidden = "dim",
+                 .layers = "n_layers",
+                 .heads = "n_heads",
+                 .intermediate = "hidden_dim",
+                 .vocab = "vocab_size",
+                 .positions = "max_position_embeddings",
+                 .activation = "activation",
+                 .hidden_dropout = "dropout",
+                 .attention_dropout = "attention_dropout",
+                 .norm_eps_default = 1e-12,
+                 .dropout_default = 0.1},
         .head_activation = TANDEM_ACTIVATION_RELU,
         .read = read_distilbert,
     },
@@ -424,9 +447,17 @@ static const tandem_family families[] = {
         .encoder = modernbert_encoder,
         .head = modernbert_head,
         .ignored = modernbert_ignored,
-        .keys = {.hidden = "hidden_size", .layers = "num_hidden_layers", .heads = "num_attention_heads", .intermediate = "intermediate_size",
-                 .vocab = "vocab_size", .positions = "max_position_embeddings", .norm_eps = "norm_eps", .activation = "hidden_activation",
-                 .attention_dropout = "attention_dropout", .classifier_dropout = "classifier_dropout", .norm_eps_default = 1e-5},
+        .keys = {.hidden = "hidden_size",
+                 .layers = "num_hidden_layers",
+                 .heads = "num_attention_heads",
+                 .intermediate = "intermediate_size",
+                 .vocab = "vocab_size",
+                 .positions = "max_position_embeddings",
+                 .norm_eps = "norm_eps",
+                 .activation = "hidden_activation",
+                 .attention_dropout = "attention_dropout",
+                 .classifier_dropout = "classifier_dropout",
+                 .norm_eps_default = 1e-5},
         .head_activation = TANDEM_ACTIVATION_GELU,
         .read = read_modernbert,
     },
@@ -444,7 +475,8 @@ const tandem_family *tandem_family_find(const char *model_type, const char *sour
             break;
         }
     }
-    tandem_error("%s: model_type \"%s\" is not supported (known: %s)", source, model_type, known.data != NULL ? known.data : "");
+    tandem_error("%s: model_type \"%s\" is not supported (known: %s)", source, model_type,
+                 known.data != NULL ? known.data : "");
     tandem_buffer_free(&known);
     return NULL;
 }

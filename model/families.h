@@ -95,7 +95,7 @@ typedef struct {
     tandem_config_keys keys;
     tandem_activation head_activation;
     bool head_dropout_first;
-    bool reads_types; /* its tokenizer's class gives token type ids (model_input_names) */
+    bool reads_types;                          /* its tokenizer's class gives token type ids (model_input_names) */
     int (*read)(tandem_family_config *config); /* what the keys do not say; NULL: nothing */
 } tandem_family;
 

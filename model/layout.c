@@ -31,7 +31,8 @@ static const char *weight_name(tandem_model *model, const char *prefix, const ta
     const char *star = strchr(row->name, '*');
     tandem_buffer name = TANDEM_BUFFER_INIT;
     int rc = star == NULL ? tandem_buffer_printf(&name, "%s%s", prefix, row->name)
-                          : tandem_buffer_printf(&name, "%s%.*s%lld%s", prefix, (int)(star - row->name), row->name, (long long)layer, star + 1);
+                          : tandem_buffer_printf(&name, "%s%.*s%lld%s", prefix, (int)(star - row->name), row->name,
+                                                 (long long)layer, star + 1);
     const char *copy = rc < 0 ? NULL : tandem_arena_strndup(model->arena, name.data, name.length);
     tandem_buffer_free(&name);
     return copy;
@@ -52,14 +53,16 @@ static int set_shape(tandem_parameter *out, int64_t rows, int64_t columns)
     return 0;
 }
 
-int tandem_model_describe_weight(tandem_model *model, const tandem_weight_row *row, int64_t layer, tandem_parameter *out)
+int tandem_model_describe_weight(tandem_model *model, const tandem_weight_row *row, int64_t layer,
+                                 tandem_parameter *out)
 {
     bool prefixed = model->info.kind == TANDEM_CROSS_ENCODER && row->group != TANDEM_WEIGHT_HEAD;
     out->name = weight_name(model, prefixed ? model->family->prefix : "", row, layer);
     if (out->name == NULL) {
         return TANDEM_ERROR;
     }
-    return set_shape(out, dim_size(&model->spec, row->rows), row->columns == TANDEM_DIM_NONE ? 0 : dim_size(&model->spec, row->columns));
+    return set_shape(out, dim_size(&model->spec, row->rows),
+                     row->columns == TANDEM_DIM_NONE ? 0 : dim_size(&model->spec, row->columns));
 }
 
 static bool is_parameter(const tandem_model *model, const tandem_weight_row *row, int64_t layer)
@@ -69,7 +72,8 @@ static bool is_parameter(const tandem_model *model, const tandem_weight_row *row
     if ((row->needs & ~has) != 0) {
         return false;
     }
-    return row->group == TANDEM_WEIGHT_ENCODER || row->group == TANDEM_WEIGHT_LAYER || (cross && row->group != TANDEM_WEIGHT_SPARE);
+    return row->group == TANDEM_WEIGHT_ENCODER || row->group == TANDEM_WEIGHT_LAYER ||
+           (cross && row->group != TANDEM_WEIGHT_SPARE);
 }
 
 static size_t round_up(size_t floats)
@@ -87,7 +91,8 @@ static int place_parameter(tandem_model *model, tandem_place *place)
         *place = (tandem_place)model->arena_floats;
     }
     parameter->offset = model->arena_floats;
-    if (!tandem_size_add(&model->arena_floats, model->arena_floats, parameter->count) || model->arena_floats > PTRDIFF_MAX / sizeof(float) - BLOCK) {
+    if (!tandem_size_add(&model->arena_floats, model->arena_floats, parameter->count) ||
+        model->arena_floats > PTRDIFF_MAX / sizeof(float) - BLOCK) {
         return tandem_error("weight %s: the model is too large", parameter->name);
     }
     model->parameter_count++;
@@ -129,7 +134,8 @@ static int place_rows(tandem_model *model, const tandem_weight_row *rows)
     return 0;
 }
 
-static int place_module_weight(tandem_model *model, const char *prefix, const char *name, int64_t rows, int64_t columns, tandem_place *place)
+static int place_module_weight(tandem_model *model, const char *prefix, const char *name, int64_t rows, int64_t columns,
+                               tandem_place *place)
 {
     tandem_parameter *parameter = &model->parameters[model->parameter_count];
     tandem_buffer text = TANDEM_BUFFER_INIT;
@@ -173,7 +179,8 @@ static size_t row_count(const tandem_weight_row *rows)
 int tandem_model_lay_out(tandem_model *model)
 {
     const tandem_family *family = model->family;
-    size_t most = (row_count(family->encoder) + row_count(family->head)) * (size_t)model->spec.layers + 2 * (size_t)model->spec.modules;
+    size_t most = (row_count(family->encoder) + row_count(family->head)) * (size_t)model->spec.layers +
+                  2 * (size_t)model->spec.modules;
     model->parameters = tandem_arena_alloc(model->arena, most, sizeof *model->parameters);
     if (model->parameters == NULL) {
         return TANDEM_ERROR;

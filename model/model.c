@@ -28,8 +28,8 @@ static int settle_width(tandem_model *model)
     tandem_model_info *info = &model->info;
     int64_t hidden = model->spec.hidden, width = hidden * (int64_t)info->poolings;
     if (info->hidden != 0 && info->hidden != hidden) {
-        return tandem_error("%s: the Pooling module expects vectors of %lld numbers, the encoder gives %lld", info->directory, (long long)info->hidden,
-                            (long long)hidden);
+        return tandem_error("%s: the Pooling module expects vectors of %lld numbers, the encoder gives %lld",
+                            info->directory, (long long)info->hidden, (long long)hidden);
     }
     for (int64_t i = 0; i < model->spec.modules; i++) {
         tandem_module_spec *module = &model->modules[i];
@@ -37,8 +37,9 @@ static int settle_width(tandem_model *model)
             module->in = module->out = width;
         }
         if (module->in != width) {
-            return tandem_error("%s: module %s expects vectors of %lld numbers, the one before it gives %lld", info->directory,
-                                model->module_files[i].folder, (long long)module->in, (long long)width);
+            return tandem_error("%s: module %s expects vectors of %lld numbers, the one before it gives %lld",
+                                info->directory, model->module_files[i].folder, (long long)module->in,
+                                (long long)width);
         }
         width = module->out;
         info->normalize = module->kind == TANDEM_MODULE_NORMALIZE;
@@ -54,7 +55,8 @@ static int put_lowercase(cJSON *json, cJSON *lower)
 {
     cJSON *normalizer = cJSON_DetachItemFromObjectCaseSensitive(json, "normalizer");
     cJSON *sequence = cJSON_CreateObject(), *list = cJSON_CreateArray();
-    bool made = lower != NULL && sequence != NULL && list != NULL && cJSON_AddStringToObject(lower, "type", "Lowercase") != NULL &&
+    bool made = lower != NULL && sequence != NULL && list != NULL &&
+                cJSON_AddStringToObject(lower, "type", "Lowercase") != NULL &&
                 cJSON_AddStringToObject(sequence, "type", "Sequence") != NULL;
     if (!made) {
         cJSON_Delete(normalizer);
@@ -78,10 +80,12 @@ static int load_lowercasing(tandem_model *model, const char *path)
 {
     cJSON *json = NULL;
     TANDEM_TRY(tandem_json_read(&json, path));
-    int rc = cJSON_IsObject(json) ? put_lowercase(json, cJSON_CreateObject()) : tandem_error("%s: expected an object", path);
+    int rc =
+        cJSON_IsObject(json) ? put_lowercase(json, cJSON_CreateObject()) : tandem_error("%s: expected an object", path);
     char *text = rc == 0 ? cJSON_PrintUnformatted(json) : NULL;
     if (rc == 0) {
-        rc = text != NULL ? tandem_tokenizer_parse(&model->tokenizer, text, strlen(text), path) : tandem_error("%s: out of memory", path);
+        rc = text != NULL ? tandem_tokenizer_parse(&model->tokenizer, text, strlen(text), path)
+                          : tandem_error("%s: out of memory", path);
     }
     cJSON_free(text);
     tandem_json_free(json);
@@ -96,7 +100,8 @@ static int load_tokenizer(tandem_model *model)
     char *path = tandem_path_join(model->root, "tokenizer.json");
     int rc = path == NULL ? TANDEM_ERROR : 0;
     if (rc == 0) { /* BERT's vocab.txt is read as uncased */
-        rc = tandem_file_exists(path) ? load_lowercasing(model, path) : tandem_tokenizer_load(&model->tokenizer, model->root);
+        rc = tandem_file_exists(path) ? load_lowercasing(model, path)
+                                      : tandem_tokenizer_load(&model->tokenizer, model->root);
     }
     free(path);
     return rc;
@@ -106,7 +111,8 @@ static int check_vocab(const tandem_model *model)
 {
     size_t ids = tandem_tokenizer_vocab_size(model->tokenizer);
     if (ids > (size_t)model->spec.vocab) {
-        return tandem_error("%s: the tokenizer has ids up to %zu, the model embeds %lld", model->root, ids - 1, (long long)model->spec.vocab);
+        return tandem_error("%s: the tokenizer has ids up to %zu, the model embeds %lld", model->root, ids - 1,
+                            (long long)model->spec.vocab);
     }
     return 0;
 }
@@ -116,12 +122,14 @@ static int settle_length(tandem_model *model, size_t asked, size_t stated)
     size_t most = (size_t)(model->spec.positions - model->spec.position_offset);
     size_t length = asked > 0 ? asked : stated > 0 ? stated : most;
     if (asked > most) {
-        tandem_log_warn("%s: max_length %zu is more than the model's %zu positions: %zu it is", model->info.directory, asked, most, most);
+        tandem_log_warn("%s: max_length %zu is more than the model's %zu positions: %zu it is", model->info.directory,
+                        asked, most, most);
     }
     model->info.max_length = length < most ? length : most;
     size_t special = tandem_tokenizer_special_count(model->tokenizer, model->info.kind == TANDEM_CROSS_ENCODER);
     if (model->info.max_length <= special) {
-        return tandem_error_code(asked > 0 ? TANDEM_USAGE : TANDEM_ERROR, "%s: max_length %zu leaves no room for text beside %zu special tokens",
+        return tandem_error_code(asked > 0 ? TANDEM_USAGE : TANDEM_ERROR,
+                                 "%s: max_length %zu leaves no room for text beside %zu special tokens",
                                  model->info.directory, model->info.max_length, special);
     }
     return 0;
@@ -133,7 +141,8 @@ static bool reads_types(const tandem_model *model)
 {
     const cJSON *names = tandem_json_member(model->tokenizer_config, "model_input_names"), *name;
     bool reads = model->family->reads_types && !cJSON_IsArray(names);
-    cJSON_ArrayForEach(name, names) {
+    cJSON_ArrayForEach(name, names)
+    {
         reads = reads || (cJSON_IsString(name) && strcmp(name->valuestring, "token_type_ids") == 0);
     }
     return reads && model->spec.types > 0;
@@ -278,7 +287,8 @@ const char *tandem_model_find_prompt(const tandem_model *model, const char *name
             break;
         }
     }
-    tandem_error("%s: no prompt is called \"%s\" (known: %s)", info->directory, name, known.length > 0 ? known.data : "none");
+    tandem_error("%s: no prompt is called \"%s\" (known: %s)", info->directory, name,
+                 known.length > 0 ? known.data : "none");
     tandem_buffer_free(&known);
     return NULL;
 }
@@ -300,7 +310,8 @@ static int count_prompt(const tandem_model *model, const char *prompt, size_t *o
     origin = ids == NULL ? NULL : tandem_alloc(plan.total, sizeof *origin);
     rc = rc < 0 ? rc : origin == NULL ? TANDEM_ERROR : 0;
     if (rc == 0) {
-        rc = tandem_tokenizer_assemble(model->tokenizer, (tandem_bare){tokens.ids, tokens.count}, NULL, 0, ids, NULL, origin);
+        rc = tandem_tokenizer_assemble(model->tokenizer, (tandem_bare){tokens.ids, tokens.count}, NULL, 0, ids, NULL,
+                                       origin);
     }
     size_t count = rc == 0 ? plan.total : 0;
     while (count > 0 && origin[count - 1] < 0) {
@@ -319,8 +330,8 @@ int tandem_model_set_prompt(tandem_model *model, tandem_side side, const char *p
     if (!model->info.include_prompt && prompt[0] != '\0') {
         TANDEM_TRY(count_prompt(model, prompt, &tokens));
         if (tokens >= model->info.max_length) {
-            return tandem_error("%s: a prompt of %zu tokens, which pooling leaves out, leaves nothing of %zu", model->info.directory, tokens,
-                                model->info.max_length);
+            return tandem_error("%s: a prompt of %zu tokens, which pooling leaves out, leaves nothing of %zu",
+                                model->info.directory, tokens, model->info.max_length);
         }
     }
     const char *copy = tandem_arena_strndup(model->arena, prompt, strlen(prompt));
@@ -396,7 +407,8 @@ int tandem_model_embed(tandem_tensor **out, tandem_model *model, const tandem_ba
     return tandem_model_embed_sides(out, model, batch, NULL, dropout);
 }
 
-int tandem_model_embed_sides(tandem_tensor **out, tandem_model *model, const tandem_batch *batch, const tandem_side *sides, tandem_dropout dropout)
+int tandem_model_embed_sides(tandem_tensor **out, tandem_model *model, const tandem_batch *batch,
+                             const tandem_side *sides, tandem_dropout dropout)
 {
     tandem_tensor *hidden, *pooled;
     TANDEM_TRY(tandem_encoder_forward(&hidden, model->encoder, batch, dropout));
@@ -418,11 +430,13 @@ int tandem_model_logits(tandem_tensor **out, tandem_model *model, const tandem_b
     return tandem_encoder_classify(out, model->encoder, hidden, batch, dropout);
 }
 
-int tandem_model_append(const tandem_model *model, tandem_batch_builder *builder, tandem_bare first, const tandem_bare *second)
+int tandem_model_append(const tandem_model *model, tandem_batch_builder *builder, tandem_bare first,
+                        const tandem_bare *second)
 {
     tandem_assembly plan;
     size_t limit = model->info.max_length;
-    TANDEM_TRY(tandem_tokenizer_plan(model->tokenizer, first.count, second != NULL ? &second->count : NULL, limit, &plan));
+    TANDEM_TRY(
+        tandem_tokenizer_plan(model->tokenizer, first.count, second != NULL ? &second->count : NULL, limit, &plan));
     int32_t *ids, *types;
     TANDEM_TRY(tandem_batch_builder_add(builder, plan.total, &ids, &types));
     /* The assembled type ids are bytes and the batch's are words: the bytes are written to

@@ -37,21 +37,21 @@ struct tandem_model {
     const tandem_family *family;
     const char *root; /* folder of config.json, weights and tokenizer: the directory, or its first module's */
     tandem_encoder_spec spec;
-    tandem_layer_spec *layers; /* [spec.layers] */
-    unsigned has; /* TANDEM_NEEDS_... bits of its configuration */
-    tandem_module_spec *modules; /* [spec.modules] */
+    tandem_layer_spec *layers;        /* [spec.layers] */
+    unsigned has;                     /* TANDEM_NEEDS_... bits of its configuration */
+    tandem_module_spec *modules;      /* [spec.modules] */
     tandem_module_file *module_files; /* [spec.modules] */
-    const char *pooling_folder; /* in the directory: "1_Pooling" */
-    tandem_parameter *parameters; /* [parameter_count], in arena order */
+    const char *pooling_folder;       /* in the directory: "1_Pooling" */
+    tandem_parameter *parameters;     /* [parameter_count], in arena order */
     size_t parameter_count, first_module_parameter;
     size_t arena_floats;
     tandem_spare_weight *spare; /* [spare_count] */
     size_t spare_count;
     tandem_encoder *encoder;
     tandem_tokenizer *tokenizer;
-    bool lower_case; /* sentence-transformers lower-cases texts before the tokenizer */
+    bool lower_case;         /* sentence-transformers lower-cases texts before the tokenizer */
     size_t prompt_tokens[2]; /* by tandem_side: tokens at a text's front that pooling leaves out */
-    bool new_head; /* its classifier was not in the directory */
+    bool new_head;           /* its classifier was not in the directory */
     double initializer_range;
     /* The directory's own files, kept so that what tandem does not read survives; NULL
      * where there is none. */
@@ -76,7 +76,8 @@ int tandem_model_stated_length(tandem_model *model, size_t *length);
 
 /* layout.c: gives every weight its place in spec and its parameter. */
 int tandem_model_lay_out(tandem_model *model);
-int tandem_model_describe_weight(tandem_model *model, const tandem_weight_row *row, int64_t layer, tandem_parameter *out);
+int tandem_model_describe_weight(tandem_model *model, const tandem_weight_row *row, int64_t layer,
+                                 tandem_parameter *out);
 
 /* weights.c: opens the checkpoint, settles the number of labels, lays the arena out,
  * makes the encoder and fills it. */
@@ -88,7 +89,8 @@ int tandem_model_write_module_weights(const tandem_model *model, int64_t module,
 int tandem_model_read_optional(struct cJSON **out, char **path, const char *folder, const char *name);
 
 /* pool.c: [total, hidden] -> [count, hidden * poolings]. `sides` as for tandem_model_embed_sides. */
-int tandem_model_pool(tandem_tensor **out, const tandem_model *model, const tandem_tensor *hidden, const tandem_batch *batch, const tandem_side *sides);
+int tandem_model_pool(tandem_tensor **out, const tandem_model *model, const tandem_tensor *hidden,
+                      const tandem_batch *batch, const tandem_side *sides);
 
 /* save.c: writes all files of a model into a directory that exists. */
 int tandem_model_write_files(const tandem_model *model, const char *directory);

@@ -37,7 +37,9 @@ static int add_pooling_mode(tandem_model_info *info, const cJSON *mode, const ch
         info->pooling[info->poolings++] = (tandem_pooling)i;
         return 0;
     }
-    return tandem_error("%s: pooling_mode \"%s\" is not supported (known: cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken)", path, name);
+    return tandem_error("%s: pooling_mode \"%s\" is not supported (known: cls, max, mean, mean_sqrt_len_tokens, "
+                        "weightedmean, lasttoken)",
+                        path, name);
 }
 
 /* Since 5.4: a name, or an array of names whose vectors are joined in its order. */
@@ -102,7 +104,9 @@ static int find_activation(const char *class_name, const char *path, tandem_acti
             return 0;
         }
     }
-    return tandem_error("%s: activation_function \"%s\" is not supported (known: Tanh, Identity, ReLU, GELU and SiLU of torch.nn)", path, class_name);
+    return tandem_error(
+        "%s: activation_function \"%s\" is not supported (known: Tanh, Identity, ReLU, GELU and SiLU of torch.nn)",
+        path, class_name);
 }
 
 /* Modules may be told to read and write something else than the sentence's vector. */
@@ -119,7 +123,8 @@ static int check_names(const cJSON *config, const char *path)
     return 0;
 }
 
-static int parse_dense(tandem_model *model, const cJSON *config, const char *path, tandem_module_spec *module, tandem_module_file *file)
+static int parse_dense(tandem_model *model, const cJSON *config, const char *path, tandem_module_spec *module,
+                       tandem_module_file *file)
 {
     bool bias = true, residual = false;
     const char *activation = "torch.nn.modules.activation.Tanh";
@@ -178,7 +183,8 @@ static int add_module(tandem_model *model, const module_entry *entry)
     if (entry->config == NULL) {
         return tandem_error("%s: no such file, but modules.json names its folder", entry->path);
     }
-    return dense ? parse_dense(model, entry->config, entry->path, module, file) : parse_layer_norm(entry->config, entry->path, module);
+    return dense ? parse_dense(model, entry->config, entry->path, module, file)
+                 : parse_layer_norm(entry->config, entry->path, module);
 }
 
 static int add_entry(tandem_model *model, size_t index, const module_entry *entry, const char *source)
@@ -191,7 +197,8 @@ static int add_entry(tandem_model *model, size_t index, const module_entry *entr
                                      : tandem_error("%s: no such file, but modules.json names its folder", entry->path);
     }
     if (index < 2 || !follows) {
-        return tandem_error("%s: module %zu, \"%s\", is not supported there (known: Transformer, Pooling, then any of Dense, LayerNorm, Normalize)",
+        return tandem_error("%s: module %zu, \"%s\", is not supported there (known: Transformer, Pooling, then any of "
+                            "Dense, LayerNorm, Normalize)",
                             source, index, name);
     }
     return add_module(model, entry);
@@ -289,7 +296,8 @@ static int walk_modules(tandem_model *model, const cJSON *modules, const char *s
 int tandem_model_read_modules(tandem_model *model)
 {
     model->root = model->info.directory;
-    model->info.pooling[0] = TANDEM_POOL_MEAN; /* of a directory without modules.json, as sentence-transformers reads it */
+    model->info.pooling[0] =
+        TANDEM_POOL_MEAN; /* of a directory without modules.json, as sentence-transformers reads it */
     model->info.poolings = 1;
     model->info.include_prompt = true;
     model->pooling_folder = "1_Pooling";

@@ -36,7 +36,10 @@ static void build(onnx_builder *b, bool cross)
 
 int tandem_onnx_write(const tandem_model *model, const char *path)
 {
-    onnx_builder b = {.model = model, .spec = tandem_model_spec(model), .arena = tandem_model_parameters(model, NULL), .tables = tandem_arena_new()};
+    onnx_builder b = {.model = model,
+                      .spec = tandem_model_spec(model),
+                      .arena = tandem_model_parameters(model, NULL),
+                      .tables = tandem_arena_new()};
     bool cross = tandem_model_describe(model)->kind == TANDEM_CROSS_ENCODER;
     if (b.tables == NULL) {
         return TANDEM_ERROR;

@@ -17,7 +17,8 @@ onnx_value onnx_binary(onnx_builder *b, const char *type, onnx_value x, onnx_val
     return onnx_node(&b->graph, type, (onnx_value[]){x, y}, 2, NULL, NULL);
 }
 
-onnx_value onnx_with_int(onnx_builder *b, const char *type, const onnx_value *inputs, size_t count, const char *attribute, int64_t value)
+onnx_value onnx_with_int(onnx_builder *b, const char *type, const onnx_value *inputs, size_t count,
+                         const char *attribute, int64_t value)
 {
     const onnx_attribute attributes[] = {{.name = attribute, .type = ONNX_ATTRIBUTE_INT, .i = value}, {.name = NULL}};
     return onnx_node(&b->graph, type, inputs, count, attributes, NULL);
@@ -36,7 +37,8 @@ onnx_value onnx_real(onnx_builder *b, float value)
 onnx_value onnx_transpose(onnx_builder *b, onnx_value x, int64_t d0, int64_t d1, int64_t d2, int64_t d3)
 {
     const int64_t order[] = {d0, d1, d2, d3};
-    const onnx_attribute attributes[] = {{.name = "perm", .type = ONNX_ATTRIBUTE_INTS, .ints = order, .count = 4}, {.name = NULL}};
+    const onnx_attribute attributes[] = {{.name = "perm", .type = ONNX_ATTRIBUTE_INTS, .ints = order, .count = 4},
+                                         {.name = NULL}};
     return onnx_node(&b->graph, "Transpose", &x, 1, attributes, NULL);
 }
 
@@ -70,7 +72,8 @@ onnx_value onnx_masked_by(onnx_builder *b, onnx_value mask)
 
 /* Adds `rows` * `columns` floats at a place under the Hugging Face name of their parameter; of a part
  * of one (query, key and value in one weight) with the number of its first row. */
-static onnx_value add_weight(onnx_builder *b, tandem_place place, int64_t rows, int64_t columns, bool matrix, bool transposed)
+static onnx_value add_weight(onnx_builder *b, tandem_place place, int64_t rows, int64_t columns, bool matrix,
+                             bool transposed)
 {
     size_t first = (size_t)place, count = (size_t)(rows * columns);
     for (size_t i = 0; i < tandem_model_parameter_count(b->model); i++) {
@@ -108,7 +111,8 @@ onnx_value onnx_linear(onnx_builder *b, onnx_value x, tandem_place weight, tande
     return bias < 0 ? y : onnx_binary(b, "Add", y, onnx_vector(b, bias, out));
 }
 
-onnx_value onnx_layer_norm(onnx_builder *b, onnx_value x, tandem_place weight, tandem_place bias, int64_t size, double eps, const char *output)
+onnx_value onnx_layer_norm(onnx_builder *b, onnx_value x, tandem_place weight, tandem_place bias, int64_t size,
+                           double eps, const char *output)
 {
     const onnx_attribute attributes[] = {{.name = "axis", .type = ONNX_ATTRIBUTE_INT, .i = -1},
                                          {.name = "epsilon", .type = ONNX_ATTRIBUTE_FLOAT, .f = (float)eps},
@@ -135,14 +139,16 @@ onnx_value onnx_activation(onnx_builder *b, tandem_activation activation, onnx_v
         onnx_value cube = onnx_binary(b, "Mul", onnx_binary(b, "Mul", x, x), x);
         onnx_value inner = onnx_binary(b, "Add", x, onnx_binary(b, "Mul", cube, onnx_real(b, 0.044715F)));
         onnx_value tanh = onnx_unary(b, "Tanh", onnx_binary(b, "Mul", inner, onnx_real(b, 0.7978845608028654F)));
-        return onnx_binary(b, "Mul", onnx_binary(b, "Mul", x, onnx_binary(b, "Add", tanh, onnx_real(b, 1.0F))), onnx_real(b, 0.5F));
+        return onnx_binary(b, "Mul", onnx_binary(b, "Mul", x, onnx_binary(b, "Add", tanh, onnx_real(b, 1.0F))),
+                           onnx_real(b, 0.5F));
     }
     case TANDEM_ACTIVATION_GELU:
         break;
     }
     /* 0.5 x (1 + erf(x / sqrt(2))): the five nodes that engines know as GELU */
     onnx_value erf = onnx_unary(b, "Erf", onnx_binary(b, "Div", x, onnx_real(b, 1.4142135623730951F)));
-    return onnx_binary(b, "Mul", onnx_binary(b, "Mul", x, onnx_binary(b, "Add", erf, onnx_real(b, 1.0F))), onnx_real(b, 0.5F));
+    return onnx_binary(b, "Mul", onnx_binary(b, "Mul", x, onnx_binary(b, "Add", erf, onnx_real(b, 1.0F))),
+                       onnx_real(b, 0.5F));
 }
 
 onnx_value onnx_table(onnx_builder *b, const char *name, const float *data, size_t rows, size_t columns)

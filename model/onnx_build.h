@@ -25,7 +25,8 @@ extern const float ONNX_MASKED;
 /* ---- nodes ------------------------------------------------------------------------------- */
 onnx_value onnx_unary(onnx_builder *b, const char *type, onnx_value x);
 onnx_value onnx_binary(onnx_builder *b, const char *type, onnx_value x, onnx_value y);
-onnx_value onnx_with_int(onnx_builder *b, const char *type, const onnx_value *inputs, size_t count, const char *attribute, int64_t value);
+onnx_value onnx_with_int(onnx_builder *b, const char *type, const onnx_value *inputs, size_t count,
+                         const char *attribute, int64_t value);
 onnx_value onnx_integer(onnx_builder *b, int64_t value); /* [1] */
 onnx_value onnx_real(onnx_builder *b, float value);      /* a scalar */
 onnx_value onnx_transpose(onnx_builder *b, onnx_value x, int64_t d0, int64_t d1, int64_t d2, int64_t d3);
@@ -33,14 +34,17 @@ onnx_value onnx_unsqueeze(onnx_builder *b, onnx_value x, int64_t axis);
 onnx_value onnx_cast(onnx_builder *b, onnx_value x, int64_t type);
 onnx_value onnx_slice(onnx_builder *b, onnx_value x, onnx_value start, onnx_value end, int64_t axis);
 onnx_value onnx_reduce(onnx_builder *b, onnx_value x, int64_t axis, bool keep); /* sum */
-onnx_value onnx_masked_by(onnx_builder *b, onnx_value mask); /* 0 where the float mask is 1, ONNX_MASKED where it is 0 */
+/* 0 where the float mask is 1, ONNX_MASKED where it is 0 */
+onnx_value onnx_masked_by(onnx_builder *b, onnx_value mask);
 
 /* ---- with weights ---------------------------------------------------------------------------- */
 onnx_value onnx_vector(onnx_builder *b, tandem_place place, int64_t size);
 onnx_value onnx_matrix(onnx_builder *b, tandem_place place, int64_t rows, int64_t columns, bool transposed);
-onnx_value onnx_linear(onnx_builder *b, onnx_value x, tandem_place weight, tandem_place bias, int64_t out, int64_t in); /* bias -1: none */
+/* x W^T + bias; bias -1: none. */
+onnx_value onnx_linear(onnx_builder *b, onnx_value x, tandem_place weight, tandem_place bias, int64_t out, int64_t in);
 /* `output` NULL: a fresh name; bias -1: none. */
-onnx_value onnx_layer_norm(onnx_builder *b, onnx_value x, tandem_place weight, tandem_place bias, int64_t size, double eps, const char *output);
+onnx_value onnx_layer_norm(onnx_builder *b, onnx_value x, tandem_place weight, tandem_place bias, int64_t size,
+                           double eps, const char *output);
 onnx_value onnx_activation(onnx_builder *b, tandem_activation activation, onnx_value x);
 /* [rows, columns] floats of the builder's tables, under a name of their own. */
 onnx_value onnx_table(onnx_builder *b, const char *name, const float *data, size_t rows, size_t columns);

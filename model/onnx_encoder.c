@@ -103,7 +103,9 @@ static onnx_value relative_offsets(onnx_builder *b)
     size_t count = (size_t)(2 * span - 1);
     int32_t *buckets = tandem_arena_alloc(b->tables, count, sizeof *buckets);
     int64_t *wide = tandem_arena_alloc(b->tables, count, sizeof *wide);
-    int rc = buckets == NULL || wide == NULL ? TANDEM_ERROR : tandem_relative_buckets(buckets, s->relative_buckets, s->relative_distance, span);
+    int rc = buckets == NULL || wide == NULL
+                 ? TANDEM_ERROR
+                 : tandem_relative_buckets(buckets, s->relative_buckets, s->relative_distance, span);
     if (rc < 0) {
         b->graph.rc = rc;
         return onnx_named("");
@@ -112,10 +114,12 @@ static onnx_value relative_offsets(onnx_builder *b)
         wide[i] = buckets[i];
     }
     onnx_value table = onnx_matrix(b, s->relative_bias, s->relative_buckets, s->heads, false);
-    onnx_value by_distance = onnx_binary(b, "Gather", table, onnx_ints(&b->graph, wide, count)); /* [2 * span - 1, heads] */
+    onnx_value by_distance =
+        onnx_binary(b, "Gather", table, onnx_ints(&b->graph, wide, count)); /* [2 * span - 1, heads] */
     onnx_value near = onnx_binary(b, "Min", distances(b), onnx_integer(b, s->relative_distance));
     near = onnx_binary(b, "Max", near, onnx_integer(b, -s->relative_distance));
-    onnx_value offsets = onnx_binary(b, "Gather", by_distance, onnx_binary(b, "Add", near, onnx_integer(b, s->relative_distance)));
+    onnx_value offsets =
+        onnx_binary(b, "Gather", by_distance, onnx_binary(b, "Add", near, onnx_integer(b, s->relative_distance)));
     return onnx_transpose(b, onnx_unsqueeze(b, offsets, 0), 0, 3, 1, 2);
 }
 
@@ -178,12 +182,14 @@ static onnx_value attention(onnx_builder *b, shared *common, onnx_value x, const
     const int64_t h = b->spec->hidden;
     onnx_value part[3]; /* query, key, value as [batch, heads, sequence, head size] */
     for (int64_t i = 0; i < 3; i++) {
-        part[i] = onnx_linear(b, x, layer->qkv_weight + i * h * h, layer->qkv_bias < 0 ? -1 : layer->qkv_bias + i * h, h, h);
+        part[i] =
+            onnx_linear(b, x, layer->qkv_weight + i * h * h, layer->qkv_bias < 0 ? -1 : layer->qkv_bias + i * h, h, h);
         part[i] = onnx_binary(b, "Reshape", part[i], common->heads_shape);
     }
     if (layer->rope_theta > 0) {
         const rotary *by = find_rotary(b, common, layer->rope_theta);
-        onnx_value query = rotate(b, onnx_transpose(b, part[0], 0, 2, 1, 3), by), key = rotate(b, onnx_transpose(b, part[1], 0, 2, 1, 3), by);
+        onnx_value query = rotate(b, onnx_transpose(b, part[0], 0, 2, 1, 3), by),
+                   key = rotate(b, onnx_transpose(b, part[1], 0, 2, 1, 3), by);
         part[0] = query;
         part[1] = onnx_transpose(b, key, 0, 1, 3, 2);
     } else {
@@ -221,7 +227,8 @@ static onnx_value norm(onnx_builder *b, onnx_value x, tandem_place weight, tande
     return onnx_layer_norm(b, x, weight, bias, b->spec->hidden, b->spec->norm_eps, output);
 }
 
-static onnx_value post_norm_layer(onnx_builder *b, shared *common, onnx_value x, const tandem_layer_spec *layer, const char *output)
+static onnx_value post_norm_layer(onnx_builder *b, shared *common, onnx_value x, const tandem_layer_spec *layer,
+                                  const char *output)
 {
     onnx_value y = onnx_binary(b, "Add", attention(b, common, x, layer), x);
     x = norm(b, y, layer->attention_norm_weight, layer->attention_norm_bias, NULL);
@@ -243,13 +250,17 @@ static onnx_value pre_norm_layer(onnx_builder *b, shared *common, onnx_value x, 
 static void share(onnx_builder *b, shared *common)
 {
     const tandem_encoder_spec *s = b->spec;
-    const int64_t heads_shape[] = {0, 0, s->heads, s->hidden / s->heads}, hidden_shape[] = {0, 0, s->hidden}, axes[] = {1, 2};
-    const onnx_attribute second[] = {{.name = "start", .type = ONNX_ATTRIBUTE_INT, .i = 1}, {.name = "end", .type = ONNX_ATTRIBUTE_INT, .i = 2}, {.name = NULL}};
+    const int64_t heads_shape[] = {0, 0, s->heads, s->hidden / s->heads}, hidden_shape[] = {0, 0, s->hidden},
+                  axes[] = {1, 2};
+    const onnx_attribute second[] = {{.name = "start", .type = ONNX_ATTRIBUTE_INT, .i = 1},
+                                     {.name = "end", .type = ONNX_ATTRIBUTE_INT, .i = 2},
+                                     {.name = NULL}};
     onnx_value ids = onnx_named("input_ids");
     b->length = onnx_node(&b->graph, "Shape", &ids, 1, second, NULL);
     b->mask = onnx_cast(b, onnx_named("attention_mask"), ONNX_FLOAT);
     b->score_mask = onnx_binary(b, "Unsqueeze", onnx_masked_by(b, b->mask), onnx_ints(&b->graph, axes, 2));
-    *common = (shared){.heads_shape = onnx_ints(&b->graph, heads_shape, 4), .hidden_shape = onnx_ints(&b->graph, hidden_shape, 3)};
+    *common = (shared){.heads_shape = onnx_ints(&b->graph, heads_shape, 4),
+                       .hidden_shape = onnx_ints(&b->graph, hidden_shape, 3)};
     common->rotaries = tandem_arena_alloc(b->tables, (size_t)s->layers, sizeof *common->rotaries);
     if (common->rotaries == NULL) {
         b->graph.rc = TANDEM_ERROR;
@@ -266,7 +277,8 @@ onnx_value onnx_encoder(onnx_builder *b, const char *output)
     onnx_value x = embeddings(b);
     for (int64_t i = 0; i < s->layers && b->graph.rc == 0; i++) {
         const char *name = i + 1 == s->layers ? output : NULL;
-        x = s->pre_norm ? pre_norm_layer(b, &common, x, &s->layer[i]) : post_norm_layer(b, &common, x, &s->layer[i], name);
+        x = s->pre_norm ? pre_norm_layer(b, &common, x, &s->layer[i])
+                        : post_norm_layer(b, &common, x, &s->layer[i], name);
     }
     return s->pre_norm ? norm(b, x, s->final_norm_weight, s->final_norm_bias, output) : x;
 }

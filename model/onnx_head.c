@@ -50,7 +50,8 @@ static onnx_value pool(onnx_builder *b, onnx_value hidden, onnx_value mask, tand
         return greatest(b, hidden, mask);
     case TANDEM_POOL_WEIGHTED_MEAN: { /* token i of the sequence weighs i, from 1 */
         onnx_value weights = onnx_binary(b, "Mul", onnx_binary(b, "CumSum", b->mask, onnx_integer(b, 1)), mask);
-        return onnx_binary(b, "Div", weighted_sum(b, hidden, weights), at_least(b, onnx_reduce(b, weights, 1, true), 1e-9F));
+        return onnx_binary(b, "Div", weighted_sum(b, hidden, weights),
+                           at_least(b, onnx_reduce(b, weights, 1, true), 1e-9F));
     }
     case TANDEM_POOL_MEAN:
     case TANDEM_POOL_MEAN_SQRT_LEN:
@@ -102,7 +103,8 @@ static onnx_value run_module(onnx_builder *b, onnx_value x, const tandem_module_
 {
     switch (module->kind) {
     case TANDEM_MODULE_DENSE:
-        return onnx_activation(b, module->activation, onnx_linear(b, x, module->weight, module->bias, module->out, module->in));
+        return onnx_activation(b, module->activation,
+                               onnx_linear(b, x, module->weight, module->bias, module->out, module->in));
     case TANDEM_MODULE_LAYER_NORM:
         return onnx_layer_norm(b, x, module->weight, module->bias, module->out, module->eps, NULL);
     case TANDEM_MODULE_NORMALIZE:
@@ -138,7 +140,8 @@ void onnx_classification_head(onnx_builder *b, onnx_value hidden)
         x = pool(b, hidden, b->mask, s->head_pooling);
     }
     if (s->head_weight >= 0) {
-        x = onnx_activation(b, s->head_activation, onnx_linear(b, x, s->head_weight, s->head_bias, s->hidden, s->hidden));
+        x = onnx_activation(b, s->head_activation,
+                            onnx_linear(b, x, s->head_weight, s->head_bias, s->hidden, s->hidden));
     }
     if (s->head_norm_weight >= 0) {
         x = onnx_layer_norm(b, x, s->head_norm_weight, s->head_norm_bias, s->hidden, s->norm_eps, NULL);

@@ -140,7 +140,8 @@ void onnx_graph_output(onnx_graph *graph, const char *name, int type, const onnx
 }
 
 /* A small constant as TensorProto{dims=1, data_type=2, name=8, raw_data=9}. */
-static int constant(onnx_graph *graph, const char *name, int type, const int64_t *dims, size_t dim_count, const void *data, size_t bytes)
+static int constant(onnx_graph *graph, const char *name, int type, const int64_t *dims, size_t dim_count,
+                    const void *data, size_t bytes)
 {
     tandem_buffer *tensor = &graph->scratch;
     tandem_buffer_clear(tensor);
@@ -181,10 +182,12 @@ onnx_value onnx_ints(onnx_graph *graph, const int64_t *values, size_t count)
     return name;
 }
 
-onnx_value onnx_weight_add(onnx_graph *graph, const char *name, const float *data, size_t rows, size_t columns, bool matrix, bool transpose)
+onnx_value onnx_weight_add(onnx_graph *graph, const char *name, const float *data, size_t rows, size_t columns,
+                           bool matrix, bool transpose)
 {
     if (graph->rc == TANDEM_OK) {
-        graph->rc = tandem_grow((void **)&graph->weights, &graph->weight_capacity, graph->weight_count + 1, sizeof *graph->weights);
+        graph->rc = tandem_grow((void **)&graph->weights, &graph->weight_capacity, graph->weight_count + 1,
+                                sizeof *graph->weights);
     }
     if (graph->rc == TANDEM_OK) {
         char *copy = tandem_strdup(name);
@@ -212,12 +215,8 @@ static int put_attribute(tandem_buffer *node, tandem_buffer *scratch, const onnx
     tandem_buffer_clear(scratch);
     TANDEM_TRY(put_string(scratch, 1, attribute->name));
     switch (attribute->type) {
-    case ONNX_ATTRIBUTE_FLOAT:
-        TANDEM_TRY(put_float(scratch, 2, attribute->f));
-        break;
-    case ONNX_ATTRIBUTE_INT:
-        TANDEM_TRY(put_int(scratch, 3, attribute->i));
-        break;
+    case ONNX_ATTRIBUTE_FLOAT: TANDEM_TRY(put_float(scratch, 2, attribute->f)); break;
+    case ONNX_ATTRIBUTE_INT: TANDEM_TRY(put_int(scratch, 3, attribute->i)); break;
     case ONNX_ATTRIBUTE_INTS:
         for (size_t i = 0; i < attribute->count; i++) {
             TANDEM_TRY(put_int(scratch, 8, attribute->ints[i]));
@@ -229,7 +228,8 @@ static int put_attribute(tandem_buffer *node, tandem_buffer *scratch, const onnx
 }
 
 /* NodeProto{input=1, output=2, name=3, op_type=4, attribute=5} */
-static int put_node(onnx_graph *graph, const char *type, const onnx_value *inputs, size_t count, const onnx_attribute *attributes, const char *output)
+static int put_node(onnx_graph *graph, const char *type, const onnx_value *inputs, size_t count,
+                    const onnx_attribute *attributes, const char *output)
 {
     tandem_buffer *node = &graph->scratch;
     tandem_buffer_clear(node);
@@ -245,7 +245,8 @@ static int put_node(onnx_graph *graph, const char *type, const onnx_value *input
     return put_bytes(&graph->nodes, 1, node->data, node->length);
 }
 
-onnx_value onnx_node(onnx_graph *graph, const char *type, const onnx_value *inputs, size_t count, const onnx_attribute *attributes, const char *output)
+onnx_value onnx_node(onnx_graph *graph, const char *type, const onnx_value *inputs, size_t count,
+                     const onnx_attribute *attributes, const char *output)
 {
     onnx_value name = output ? onnx_named(output) : fresh(graph, type);
     if (graph->rc == TANDEM_OK) {

@@ -23,7 +23,7 @@ typedef struct {
     char *name;
     const float *data;
     size_t rows, columns;
-    bool matrix;    /* else its shape is [columns] */
+    bool matrix; /* else its shape is [columns] */
     bool transpose;
 } onnx_weight;
 
@@ -58,10 +58,11 @@ typedef struct {
 
 onnx_value onnx_named(const char *name);
 /* Constants, as initializers. */
-onnx_value onnx_float(onnx_graph *graph, float value);                                     /* a scalar */
-onnx_value onnx_int(onnx_graph *graph, int64_t value);                                     /* a scalar */
-onnx_value onnx_ints(onnx_graph *graph, const int64_t *values, size_t count);              /* [count] */
-onnx_value onnx_weight_add(onnx_graph *graph, const char *name, const float *data, size_t rows, size_t columns, bool matrix, bool transpose);
+onnx_value onnx_float(onnx_graph *graph, float value);                        /* a scalar */
+onnx_value onnx_int(onnx_graph *graph, int64_t value);                        /* a scalar */
+onnx_value onnx_ints(onnx_graph *graph, const int64_t *values, size_t count); /* [count] */
+onnx_value onnx_weight_add(onnx_graph *graph, const char *name, const float *data, size_t rows, size_t columns,
+                           bool matrix, bool transpose);
 
 /* Attributes of a node; NULL-named row ends the list. */
 typedef struct {
@@ -75,7 +76,8 @@ typedef struct {
 
 /* Adds a node with `count` inputs and one output, named `output` (NULL: a fresh name).
  * `attributes` may be NULL. */
-onnx_value onnx_node(onnx_graph *graph, const char *type, const onnx_value *inputs, size_t count, const onnx_attribute *attributes, const char *output);
+onnx_value onnx_node(onnx_graph *graph, const char *type, const onnx_value *inputs, size_t count,
+                     const onnx_attribute *attributes, const char *output);
 
 /* Writes ModelProto (IR 8, opset 17) with weights inline. */
 int onnx_graph_write(const onnx_graph *graph, const char *graph_name, const char *path);

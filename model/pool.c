@@ -28,7 +28,8 @@ static void free_remainder(remainder *rest)
     free(rest->skips);
 }
 
-static int make_remainder(remainder *rest, const tandem_model *model, const tandem_batch *batch, const tandem_side *sides)
+static int make_remainder(remainder *rest, const tandem_model *model, const tandem_batch *batch,
+                          const tandem_side *sides)
 {
     *rest = (remainder){.batch = *batch};
     rest->rows = tandem_alloc(batch->total, sizeof *rest->rows);
@@ -88,13 +89,15 @@ static int weighted_mean(tandem_tensor **out, const tandem_tensor *hidden, const
 /* ---- the modes, joined ------------------------------------------------------------------- */
 
 /* `rest` NULL: prompts are pooled, too. */
-static int pool_modes(tandem_tensor **out, const tandem_model *model, const tandem_tensor *hidden, const tandem_batch *batch, const remainder *rest)
+static int pool_modes(tandem_tensor **out, const tandem_model *model, const tandem_tensor *hidden,
+                      const tandem_batch *batch, const remainder *rest)
 {
     const tandem_model_info *info = &model->info;
     tandem_tensor *parts[TANDEM_POOLING_MODES];
     for (size_t i = 0; i < info->poolings; i++) {
         bool weighted = rest != NULL && info->pooling[i] == TANDEM_POOL_WEIGHTED_MEAN;
-        TANDEM_TRY(weighted ? weighted_mean(&parts[i], hidden, rest) : tandem_encoder_pool(&parts[i], hidden, batch, info->pooling[i]));
+        TANDEM_TRY(weighted ? weighted_mean(&parts[i], hidden, rest)
+                            : tandem_encoder_pool(&parts[i], hidden, batch, info->pooling[i]));
     }
     if (info->poolings == 1) {
         *out = parts[0];
@@ -103,13 +106,15 @@ static int pool_modes(tandem_tensor **out, const tandem_model *model, const tand
     return tandem_op_cat(out, (const tandem_tensor *const *)parts, info->poolings, 1);
 }
 
-int tandem_model_pool(tandem_tensor **out, const tandem_model *model, const tandem_tensor *hidden, const tandem_batch *batch, const tandem_side *sides)
+int tandem_model_pool(tandem_tensor **out, const tandem_model *model, const tandem_tensor *hidden,
+                      const tandem_batch *batch, const tandem_side *sides)
 {
     if (model->prompt_tokens[TANDEM_QUERY] == 0 && model->prompt_tokens[TANDEM_DOCUMENT] == 0) {
         return pool_modes(out, model, hidden, batch, NULL);
     }
     if (sides == NULL) {
-        return tandem_error("%s: pools without its prompts (include_prompt), which needs to know the side of each text", model->info.directory);
+        return tandem_error("%s: pools without its prompts (include_prompt), which needs to know the side of each text",
+                            model->info.directory);
     }
     remainder rest;
     tandem_tensor *kept;

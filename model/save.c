@@ -14,7 +14,8 @@
 static int set_item(cJSON *object, const char *key, cJSON *value)
 {
     bool present = cJSON_GetObjectItemCaseSensitive(object, key) != NULL;
-    if (value == NULL || !(present ? cJSON_ReplaceItemInObjectCaseSensitive(object, key, value) : cJSON_AddItemToObject(object, key, value))) {
+    if (value == NULL || !(present ? cJSON_ReplaceItemInObjectCaseSensitive(object, key, value)
+                                   : cJSON_AddItemToObject(object, key, value))) {
         cJSON_Delete(value);
         return tandem_error("out of memory");
     }
@@ -42,7 +43,8 @@ static int add_label_names(cJSON *config, int64_t labels)
         char number[24], name[32];
         snprintf(number, sizeof number, "%lld", (long long)i);
         snprintf(name, sizeof name, "LABEL_%lld", (long long)i);
-        made = cJSON_AddStringToObject(names, number, name) != NULL && cJSON_AddNumberToObject(numbers, name, (double)i) != NULL;
+        made = cJSON_AddStringToObject(names, number, name) != NULL &&
+               cJSON_AddNumberToObject(numbers, name, (double)i) != NULL;
     }
     if (!made) {
         cJSON_Delete(names);
@@ -57,7 +59,8 @@ static int add_label_names(cJSON *config, int64_t labels)
  * stands in config.json, or since sentence-transformers 5.4 beside the list of modules. */
 static const char *stated_activation(const tandem_model *model)
 {
-    const cJSON *nested = tandem_json_member(tandem_json_member(model->config, "sentence_transformers"), "activation_fn");
+    const cJSON *nested =
+        tandem_json_member(tandem_json_member(model->config, "sentence_transformers"), "activation_fn");
     const cJSON *oldest = tandem_json_member(model->config, "sbert_ce_default_activation_function");
     const cJSON *newest = tandem_json_member(model->sentence_transformers, "activation_fn");
     const cJSON *found = cJSON_IsString(nested) ? nested : cJSON_IsString(oldest) ? oldest : newest;
@@ -136,7 +139,8 @@ static int copy_if_there(const tandem_model *model, const char *directory, const
  * file: all of them truncate where this model does. */
 static int write_tokenizer_config(const tandem_model *model, const char *directory)
 {
-    cJSON *config = model->tokenizer_config != NULL ? cJSON_Duplicate(model->tokenizer_config, true) : cJSON_CreateObject();
+    cJSON *config =
+        model->tokenizer_config != NULL ? cJSON_Duplicate(model->tokenizer_config, true) : cJSON_CreateObject();
     int rc = config == NULL ? tandem_error("out of memory") : 0;
     if (rc == 0 && model->tokenizer_config == NULL) {
         rc = set_item(config, "tokenizer_class", cJSON_CreateString(model->family->tokenizer));
@@ -153,11 +157,13 @@ static int write_tokenizer_config(const tandem_model *model, const char *directo
 
 static int write_tokenizer(const tandem_model *model, const char *directory)
 {
-    static const char *const names[] = {"tokenizer.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt",
-                                        "sentencepiece.bpe.model", "spiece.model", "tokenizer.model"};
+    static const char *const names[] = {
+        "tokenizer.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",      "vocab.json",
+        "merges.txt",     "sentencepiece.bpe.model", "spiece.model",      "tokenizer.model"};
     if (!tandem_file_exists(tandem_tokenizer_path(model->tokenizer))) {
-        return tandem_error("%s: no longer there: saving copies the tokenizer from the directory that the model was loaded from",
-                            tandem_tokenizer_path(model->tokenizer));
+        return tandem_error(
+            "%s: no longer there: saving copies the tokenizer from the directory that the model was loaded from",
+            tandem_tokenizer_path(model->tokenizer));
     }
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         TANDEM_TRY(copy_if_there(model, directory, names[i]));
@@ -181,7 +187,8 @@ static const char *const module_classes[] = {
 /* Every version knows the classes under sentence_transformers.models. */
 static int list_module(tandem_buffer *text, size_t index, const char *class, const char *folder)
 {
-    TANDEM_TRY(tandem_buffer_printf(text, "%s\n  {\n    \"idx\": %zu,\n    \"name\": \"%zu\",\n    \"path\": ", index > 0 ? "," : "[", index, index));
+    TANDEM_TRY(tandem_buffer_printf(text, "%s\n  {\n    \"idx\": %zu,\n    \"name\": \"%zu\",\n    \"path\": ",
+                                    index > 0 ? "," : "[", index, index));
     TANDEM_TRY(tandem_buffer_json_string(text, folder, strlen(folder)));
     return tandem_buffer_printf(text, ",\n    \"type\": \"sentence_transformers.models.%s\"\n  }", class);
 }
@@ -191,7 +198,8 @@ static int list_modules(const tandem_model *model, tandem_buffer *text)
     TANDEM_TRY(list_module(text, 0, "Transformer", ""));
     TANDEM_TRY(list_module(text, 1, "Pooling", model->pooling_folder));
     for (int64_t i = 0; i < model->spec.modules; i++) {
-        TANDEM_TRY(list_module(text, (size_t)i + 2, module_classes[model->modules[i].kind], model->module_files[i].folder));
+        TANDEM_TRY(
+            list_module(text, (size_t)i + 2, module_classes[model->modules[i].kind], model->module_files[i].folder));
     }
     return tandem_buffer_puts(text, "\n]\n");
 }
@@ -231,12 +239,15 @@ static int pooling_text(const tandem_model_info *info, tandem_buffer *text)
     if (flags_say_it(info)) {
         TANDEM_TRY(tandem_buffer_printf(text, "{\n  \"word_embedding_dimension\": %lld,\n", (long long)info->hidden));
         for (size_t i = 0; i < TANDEM_POOLING_MODES; i++) {
-            TANDEM_TRY(tandem_buffer_printf(text, "  \"%s\": %s,\n", tandem_pooling_names[i].flag, pools(info, i) ? "true" : "false"));
+            TANDEM_TRY(tandem_buffer_printf(text, "  \"%s\": %s,\n", tandem_pooling_names[i].flag,
+                                            pools(info, i) ? "true" : "false"));
         }
     } else {
-        TANDEM_TRY(tandem_buffer_printf(text, "{\n  \"embedding_dimension\": %lld,\n  \"pooling_mode\": [", (long long)info->hidden));
+        TANDEM_TRY(tandem_buffer_printf(text, "{\n  \"embedding_dimension\": %lld,\n  \"pooling_mode\": [",
+                                        (long long)info->hidden));
         for (size_t i = 0; i < info->poolings; i++) {
-            TANDEM_TRY(tandem_buffer_printf(text, "%s\"%s\"", i > 0 ? ", " : "", tandem_pooling_names[info->pooling[i]].name));
+            TANDEM_TRY(
+                tandem_buffer_printf(text, "%s\"%s\"", i > 0 ? ", " : "", tandem_pooling_names[info->pooling[i]].name));
         }
         TANDEM_TRY(tandem_buffer_puts(text, "],\n"));
     }
@@ -252,8 +263,11 @@ static int module_text(const tandem_model *model, int64_t index, tandem_buffer *
     if (module->kind == TANDEM_MODULE_LAYER_NORM) {
         return tandem_buffer_printf(text, "{\n  \"dimension\": %lld\n}\n", (long long)module->in);
     }
-    return tandem_buffer_printf(text, "{\n  \"in_features\": %lld,\n  \"out_features\": %lld,\n  \"bias\": %s,\n  \"activation_function\": \"%s\"\n}\n",
-                                (long long)module->in, (long long)module->out, module->bias >= 0 ? "true" : "false", model->module_files[index].activation);
+    return tandem_buffer_printf(text,
+                                "{\n  \"in_features\": %lld,\n  \"out_features\": %lld,\n  \"bias\": %s,\n  "
+                                "\"activation_function\": \"%s\"\n}\n",
+                                (long long)module->in, (long long)module->out, module->bias >= 0 ? "true" : "false",
+                                model->module_files[index].activation);
 }
 
 /* Writes config.json of a module into `folder`, which is made. */
@@ -293,8 +307,8 @@ static int write_module(const tandem_model *model, int64_t index, const char *di
 static int write_limit(const tandem_model *model, const char *directory)
 {
     tandem_buffer text = TANDEM_BUFFER_INIT;
-    int rc = tandem_buffer_printf(&text, "{\n  \"max_seq_length\": %zu,\n  \"do_lower_case\": %s\n}\n", model->info.max_length,
-                                  model->lower_case ? "true" : "false");
+    int rc = tandem_buffer_printf(&text, "{\n  \"max_seq_length\": %zu,\n  \"do_lower_case\": %s\n}\n",
+                                  model->info.max_length, model->lower_case ? "true" : "false");
     rc = rc < 0 ? rc : write_text(&text, directory, "sentence_bert_config.json");
     tandem_buffer_free(&text);
     return rc;
@@ -304,7 +318,8 @@ static int write_limit(const tandem_model *model, const char *directory)
 static int write_settings(const tandem_model *model, const char *directory)
 {
     if (model->sentence_transformers != NULL) {
-        return write_json(cJSON_Duplicate(model->sentence_transformers, true), directory, "config_sentence_transformers.json");
+        return write_json(cJSON_Duplicate(model->sentence_transformers, true), directory,
+                          "config_sentence_transformers.json");
     }
     static const char text[] = "{\n  \"prompts\": {\n    \"query\": \"\",\n    \"document\": \"\"\n  },\n"
                                "  \"default_prompt_name\": null,\n  \"similarity_fn_name\": \"cosine\"\n}\n";

@@ -26,7 +26,8 @@ static int read_prompts(tandem_model *model, const cJSON *prompts, const char *p
         if (!cJSON_IsString(prompt) && !cJSON_IsNull(prompt)) {
             return tandem_error("%s: prompt \"%s\" must be a text", path, prompt->string);
         }
-        all[model->info.prompt_count++] = (tandem_prompt){prompt->string, cJSON_IsString(prompt) ? prompt->valuestring : ""};
+        all[model->info.prompt_count++] =
+            (tandem_prompt){prompt->string, cJSON_IsString(prompt) ? prompt->valuestring : ""};
     }
     return 0;
 }
@@ -56,7 +57,9 @@ static int read_default_prompt(tandem_model *model, const cJSON *settings, const
         return 0;
     }
     model->info.default_prompt_name = name;
-    return tandem_model_find_prompt(model, name) != NULL ? 0 : tandem_error_context(TANDEM_ERROR, "%s: default_prompt_name", path);
+    return tandem_model_find_prompt(model, name) != NULL
+               ? 0
+               : tandem_error_context(TANDEM_ERROR, "%s: default_prompt_name", path);
 }
 
 static int parse_bi_settings(tandem_model *model, const cJSON *settings, const char *path)
@@ -102,7 +105,8 @@ int tandem_model_read_settings(tandem_model *model)
     char *path = NULL;
     model->info.query_prompt = model->info.document_prompt = "";
     model->info.cosine = true;
-    int rc = tandem_model_read_optional(&model->sentence_transformers, &path, model->info.directory, "config_sentence_transformers.json");
+    int rc = tandem_model_read_optional(&model->sentence_transformers, &path, model->info.directory,
+                                        "config_sentence_transformers.json");
     if (rc == 0 && model->sentence_transformers != NULL) {
         rc = model->info.kind == TANDEM_BI_ENCODER ? parse_bi_settings(model, model->sentence_transformers, path)
                                                    : parse_cross_settings(model, model->sentence_transformers, path);
@@ -136,16 +140,19 @@ static int parse_transformer(tandem_model *model, const cJSON *config, const cha
     TANDEM_TRY(tandem_json_get_string_or(config, "transformer_task", path, &task));
     TANDEM_TRY(tandem_json_get_bool_or(config, "do_lower_case", path, &model->lower_case));
     if (strcmp(task, expected_task) != 0) {
-        return tandem_error("%s: transformer_task \"%s\" is not that of a %s", path, task, cross ? "cross-encoder" : "bi-encoder");
+        return tandem_error("%s: transformer_task \"%s\" is not that of a %s", path, task,
+                            cross ? "cross-encoder" : "bi-encoder");
     }
     if (cross && model->lower_case) {
-        return tandem_error("%s: do_lower_case of a cross-encoder is not supported", path); /* its older layout cannot say it */
+        return tandem_error("%s: do_lower_case of a cross-encoder is not supported",
+                            path); /* its older layout cannot say it */
     }
     if (cJSON_IsObject(text)) {
         TANDEM_TRY(tandem_json_get_string_or(text, "method_output_name", path, &output));
     }
     if (strcmp(output, expected_output) != 0) {
-        return tandem_error("%s: method_output_name \"%s\" is not supported (known: %s)", path, output, expected_output);
+        return tandem_error("%s: method_output_name \"%s\" is not supported (known: %s)", path, output,
+                            expected_output);
     }
     return refuse_arguments(config, path);
 }
@@ -153,8 +160,9 @@ static int parse_transformer(tandem_model *model, const cJSON *config, const cha
 /* The file's name goes by the family in old directories. */
 static int read_transformer(tandem_model *model, double *length)
 {
-    static const char *const names[] = {"sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json",
-                                        "sentence_camembert_config.json", "sentence_albert_config.json", "sentence_xlm-roberta_config.json",
+    static const char *const names[] = {"sentence_bert_config.json",       "sentence_roberta_config.json",
+                                        "sentence_distilbert_config.json", "sentence_camembert_config.json",
+                                        "sentence_albert_config.json",     "sentence_xlm-roberta_config.json",
                                         "sentence_xlnet_config.json"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char *path = NULL;

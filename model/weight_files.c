@@ -91,13 +91,15 @@ static const char *keep(tandem_weight_files *checkpoint, const char *text)
 static int open_file(tandem_weight_files *checkpoint, const char *path, tandem_safetensors **out)
 {
     size_t needed = checkpoint->file_count + 1;
-    TANDEM_TRY(tandem_grow((void **)&checkpoint->files, &checkpoint->file_capacity, needed, sizeof(tandem_safetensors *)));
+    TANDEM_TRY(
+        tandem_grow((void **)&checkpoint->files, &checkpoint->file_capacity, needed, sizeof(tandem_safetensors *)));
     TANDEM_TRY(tandem_safetensors_open(out, path));
     checkpoint->files[checkpoint->file_count++] = *out;
     return 0;
 }
 
-static int add_entry(tandem_weight_files *checkpoint, const tandem_safetensor *tensor, const char *prefix, const char *path)
+static int add_entry(tandem_weight_files *checkpoint, const tandem_safetensor *tensor, const char *prefix,
+                     const char *path)
 {
     size_t length = strlen(prefix), name_length = strlen(tensor->name);
     char *name = tandem_arena_alloc(checkpoint->arena, length + name_length + 1, 1);
@@ -110,7 +112,8 @@ static int add_entry(tandem_weight_files *checkpoint, const tandem_safetensor *t
     if (added <= 0) {
         return added < 0 ? added : tandem_error("%s: tensor \"%s\" is there twice", path, name);
     }
-    TANDEM_TRY(tandem_grow((void **)&checkpoint->entries, &checkpoint->capacity, checkpoint->count + 1, sizeof *checkpoint->entries));
+    TANDEM_TRY(tandem_grow((void **)&checkpoint->entries, &checkpoint->capacity, checkpoint->count + 1,
+                           sizeof *checkpoint->entries));
     checkpoint->entries[checkpoint->count++] = (tandem_weight_entry){.name = name, .path = path, .tensor = tensor};
     return 0;
 }
@@ -132,12 +135,15 @@ static int add_file(tandem_weight_files *checkpoint, const char *path, const cha
 /* ---- shards ------------------------------------------------------------------------------ */
 
 /* Opens each shard that weight_map names, once. */
-static int open_shards(tandem_weight_files *checkpoint, const cJSON *map, const char *folder, const char *path, tandem_strmap *opened)
+static int open_shards(tandem_weight_files *checkpoint, const cJSON *map, const char *folder, const char *path,
+                       tandem_strmap *opened)
 {
     for (const cJSON *place = map->child; place != NULL; place = place->next) {
         const char *name = cJSON_IsString(place) ? place->valuestring : "";
         if (!tandem_path_has_suffix(name, ".safetensors") || strchr(name, '/') != NULL) {
-            return tandem_error("%s: weight_map: \"%s\" is in \"%s\", expected the name of a .safetensors file beside the index", path, place->string, name);
+            return tandem_error(
+                "%s: weight_map: \"%s\" is in \"%s\", expected the name of a .safetensors file beside the index", path,
+                place->string, name);
         }
         int added = tandem_strmap_add(opened, name, strlen(name), 0, NULL);
         if (added > 0) {
@@ -163,13 +169,15 @@ static int check_shards(tandem_weight_files *checkpoint, const cJSON *map, const
         }
         entry->used = true;
         if (strcmp(place->valuestring, tandem_path_base(entry->path)) != 0) {
-            rc = tandem_problems_add(&problems, "%s is in %s, not in %s", entry->name, tandem_path_base(entry->path), place->valuestring);
+            rc = tandem_problems_add(&problems, "%s is in %s, not in %s", entry->name, tandem_path_base(entry->path),
+                                     place->valuestring);
         }
     }
     for (size_t i = 0; i < checkpoint->count && rc == 0; i++) {
         tandem_weight_entry *entry = &checkpoint->entries[i];
         if (!entry->used) {
-            rc = tandem_problems_add(&problems, "%s of %s is not in the index", entry->name, tandem_path_base(entry->path));
+            rc = tandem_problems_add(&problems, "%s of %s is not in the index", entry->name,
+                                     tandem_path_base(entry->path));
         }
         entry->used = false;
     }
@@ -212,7 +220,8 @@ static int explain_missing(const char *folder, const char *path)
         int rc = 0;
         if (tandem_file_exists(other)) {
             tandem_safetensors *file = NULL;
-            rc = i == 0 ? tandem_safetensors_open(&file, other) : tandem_error("%s: not supported: the weights must be in model.safetensors", other);
+            rc = i == 0 ? tandem_safetensors_open(&file, other)
+                        : tandem_error("%s: not supported: the weights must be in model.safetensors", other);
             tandem_safetensors_close(file);
         }
         free(other);
@@ -221,7 +230,8 @@ static int explain_missing(const char *folder, const char *path)
     return tandem_error("%s: no such file", path);
 }
 
-static int add_folder(tandem_weight_files *checkpoint, const char *folder, const char *prefix, const char *single, const char *index)
+static int add_folder(tandem_weight_files *checkpoint, const char *folder, const char *prefix, const char *single,
+                      const char *index)
 {
     /* As transformers looks for them: one file first. Modules are never sharded. */
     bool sharded = prefix[0] == '\0' && !tandem_file_exists(single) && tandem_file_exists(index);
@@ -236,7 +246,8 @@ static int add_folder(tandem_weight_files *checkpoint, const char *folder, const
 
 int tandem_weight_files_add(tandem_weight_files *checkpoint, const char *folder, const char *prefix)
 {
-    char *single = tandem_path_join(folder, "model.safetensors"), *index = tandem_path_join(folder, "model.safetensors.index.json");
+    char *single = tandem_path_join(folder, "model.safetensors"),
+         *index = tandem_path_join(folder, "model.safetensors.index.json");
     int rc = single == NULL || index == NULL ? TANDEM_ERROR : add_folder(checkpoint, folder, prefix, single, index);
     free(single);
     free(index);

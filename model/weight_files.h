@@ -30,7 +30,7 @@ typedef struct {
 
 typedef struct tandem_weight_files tandem_weight_files;
 
-tandem_weight_files *tandem_weight_files_new(void); /* NULL with the message set */
+tandem_weight_files *tandem_weight_files_new(void);             /* NULL with the message set */
 void tandem_weight_files_free(tandem_weight_files *checkpoint); /* NULL is fine */
 /* Adds the tensors of a folder, `prefix` before each name. Of a sharded one, every shard is
  * checked against the index: a tensor that is not where the index says, or is there
@@ -41,6 +41,7 @@ int tandem_weight_files_add(tandem_weight_files *checkpoint, const char *folder,
 size_t tandem_weight_files_count(const tandem_weight_files *checkpoint);
 tandem_weight_entry *tandem_weight_files_at(tandem_weight_files *checkpoint, size_t index);
 tandem_weight_entry *tandem_weight_files_find(tandem_weight_files *checkpoint, const char *name); /* or NULL */
-const char *tandem_weight_files_path(const tandem_weight_files *checkpoint); /* of the first folder's file or index, for messages */
+/* Of the first folder's file or index, for messages. */
+const char *tandem_weight_files_path(const tandem_weight_files *checkpoint);
 
 #endif

@@ -12,7 +12,7 @@
 /* What is known while a checkpoint is read. */
 typedef struct {
     tandem_weight_files *files;
-    const char *prefix; /* the family's */
+    const char *prefix;       /* the family's */
     tandem_problems problems; /* what is missing, of another shape, or unknown */
 } reading;
 
@@ -39,7 +39,8 @@ static tandem_weight_entry *find_weight(const reading *source, const char *name)
         if (length < ending || strcmp(name + length - ending, endings[i].ending) != 0) {
             continue;
         }
-        int written = snprintf(text, sizeof text, "%s%.*s%s", source->prefix, (int)(length - ending), name, endings[i].older);
+        int written =
+            snprintf(text, sizeof text, "%s%.*s%s", source->prefix, (int)(length - ending), name, endings[i].older);
         if (written < 0 || (size_t)written >= sizeof text) {
             continue; /* no weight of the table has such a name */
         }
@@ -79,7 +80,9 @@ static int add_shape_problem(reading *source, const tandem_parameter *parameter,
     tandem_buffer expected = TANDEM_BUFFER_INIT, found = TANDEM_BUFFER_INIT;
     int rc = shape_text(&expected, parameter->shape, parameter->dims);
     rc = rc < 0 ? rc : shape_text(&found, tensor->shape, tensor->dims);
-    rc = rc < 0 ? rc : tandem_problems_add(&source->problems, "wrong shape of %s (expected %s, found %s)", parameter->name, expected.data, found.data);
+    rc = rc < 0 ? rc
+                : tandem_problems_add(&source->problems, "wrong shape of %s (expected %s, found %s)", parameter->name,
+                                      expected.data, found.data);
     tandem_buffer_free(&expected);
     tandem_buffer_free(&found);
     return rc;
@@ -134,7 +137,8 @@ static int list_unknown(const tandem_model *model, reading *source)
         }
     }
     if (heads > 0) {
-        tandem_log_info("%s: weights that nothing reads (heads of pretraining) are ignored: %zu", tandem_weight_files_path(source->files), heads);
+        tandem_log_info("%s: weights that nothing reads (heads of pretraining) are ignored: %zu",
+                        tandem_weight_files_path(source->files), heads);
     }
     return 0;
 }
@@ -155,8 +159,8 @@ static bool is_classifier(const tandem_model *model, const tandem_parameter *par
 static bool is_head_body(const tandem_model *model, const tandem_parameter *parameter)
 {
     const tandem_encoder_spec *spec = &model->spec;
-    return is_at(parameter, spec->head_weight) || is_at(parameter, spec->head_bias) || is_at(parameter, spec->head_norm_weight) ||
-           is_at(parameter, spec->head_norm_bias);
+    return is_at(parameter, spec->head_weight) || is_at(parameter, spec->head_bias) ||
+           is_at(parameter, spec->head_norm_weight) || is_at(parameter, spec->head_norm_bias);
 }
 
 /* Each weight draws from a stream of its own name. */
@@ -270,7 +274,8 @@ static int report_problems(const tandem_model *model, reading *source)
 {
     char what[512];
     const char *kind = model->info.kind == TANDEM_BI_ENCODER ? "bi-encoder" : "cross-encoder";
-    snprintf(what, sizeof what, "%s: not the weights of a %s %s", tandem_weight_files_path(source->files), model->family->model_type, kind);
+    snprintf(what, sizeof what, "%s: not the weights of a %s %s", tandem_weight_files_path(source->files),
+             model->family->model_type, kind);
     return tandem_problems_close(&source->problems, what);
 }
 
@@ -322,7 +327,9 @@ static int read_checkpoint(tandem_model *model, reading *source, const tandem_mo
 
 int tandem_model_read_weights(tandem_model *model, const tandem_model_options *options)
 {
-    reading source = {.files = tandem_weight_files_new(), .prefix = model->family->prefix, .problems = {TANDEM_BUFFER_INIT, 0}};
+    reading source = {.files = tandem_weight_files_new(),
+                      .prefix = model->family->prefix,
+                      .problems = {TANDEM_BUFFER_INIT, 0}};
     int rc = source.files == NULL ? TANDEM_ERROR : read_checkpoint(model, &source, options);
     tandem_buffer_free(&source.problems.text);
     tandem_weight_files_free(source.files);

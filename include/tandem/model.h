@@ -64,11 +64,11 @@ void tandem_model_free(tandem_model *model); /* NULL is fine */
 /* Writes a directory that sentence-transformers (bi-encoder; the layout that versions
  * before 5.4 read too, unless poolings are joined in an order that only 5.4 can say) or
  * transformers (cross-encoder) and every tool of the field load: complete under its name,
- * or not at all. Weights are float32 in one model.safetensors, whatever they were read from. The tokenizer's files are copied from the
- * directory that the model was loaded from, which must still be there; settings of
- * config.json that tandem does not read are kept. A new head of one label is marked with
- * a sigmoid for its scores, which leaves their order as it is; one that was loaded keeps
- * its activation. */
+ * or not at all. Weights are float32 in one model.safetensors, whatever they were read from.
+ * The tokenizer's files are copied from the directory that the model was loaded from, which
+ * must still be there; settings of config.json that tandem does not read are kept. A new head
+ * of one label is marked with a sigmoid for its scores, which leaves their order as it is;
+ * one that was loaded keeps its activation. */
 int tandem_model_save(const tandem_model *model, const char *directory);
 
 typedef struct {
@@ -79,21 +79,21 @@ typedef struct {
     tandem_model_kind kind;
     const char *family; /* "bert" */
     int64_t hidden, layers, heads, intermediate, vocab, positions, types;
-    bool reads_types;      /* token type ids are read; else they are 0, whatever the tokenizer says */
-    size_t max_length;     /* tokens with special ones */
-    size_t width;          /* of a vector as tandem_model_embed gives it */
-    size_t dim;            /* of an embedding: width, or less where truncate_dim cuts it (Matryoshka) */
+    bool reads_types;          /* token type ids are read; else they are 0, whatever the tokenizer says */
+    size_t max_length;         /* tokens with special ones */
+    size_t width;              /* of a vector as tandem_model_embed gives it */
+    size_t dim;                /* of an embedding: width, or less where truncate_dim cuts it (Matryoshka) */
     tandem_pooling pooling[6]; /* [poolings], their vectors joined in this order */
     size_t poolings;
-    bool include_prompt;   /* false: pooling leaves the tokens of a prompt out */
-    bool normalize;        /* the last module is Normalize: vectors have length 1 (before they are cut) */
-    bool cosine;           /* vectors are compared by their cosine, else by dot product (similarity_fn_name) */
-    int64_t labels;        /* cross-encoder */
+    bool include_prompt;          /* false: pooling leaves the tokens of a prompt out */
+    bool normalize;               /* the last module is Normalize: vectors have length 1 (before they are cut) */
+    bool cosine;                  /* vectors are compared by their cosine, else by dot product (similarity_fn_name) */
+    int64_t labels;               /* cross-encoder */
     const tandem_prompt *prompts; /* [prompt_count], as the directory lists them */
     size_t prompt_count;
-    const char *default_prompt_name; /* or NULL */
+    const char *default_prompt_name;            /* or NULL */
     const char *query_prompt, *document_prompt; /* those in use; never NULL */
-    const char *directory; /* it was loaded from */
+    const char *directory;                      /* it was loaded from */
     double norm_eps;
 } tandem_model_info;
 
@@ -110,7 +110,9 @@ const tandem_encoder_spec *tandem_model_spec(const tandem_model *model);
 /* One weight under its Hugging Face name, a run of the arena. A bi-encoder's pooler, which
  * nothing reads, is no parameter: it is kept aside and written back as it was. */
 typedef struct {
-    const char *name; /* as model.safetensors has it, e.g. "encoder.layer.0.output.dense.weight"; of a module with its folder: "2_Dense.linear.weight" */
+    /* As model.safetensors has it, e.g. "encoder.layer.0.output.dense.weight"; of a module with its
+     * folder: "2_Dense.linear.weight". */
+    const char *name;
     int dims;
     int64_t shape[4];
     size_t offset, count; /* floats in the arena */
@@ -121,7 +123,7 @@ size_t tandem_model_parameter_count(const tandem_model *model);
 const tandem_parameter *tandem_model_parameter(const tandem_model *model, size_t index);
 /* The arenas, [*floats] (`floats` may be NULL); padding between weights is zero and stays zero. */
 float *tandem_model_parameters(const tandem_model *model, size_t *floats);
-float *tandem_model_gradients(const tandem_model *model); /* NULL with the message set */
+float *tandem_model_gradients(const tandem_model *model);         /* NULL with the message set */
 tandem_hash tandem_model_weights_hash(const tandem_model *model); /* of the weights as they are now */
 /* Of everything that an embedding of a side depends on: weights, tokenizer, prompt, pooling,
  * modules, limit, and what config.json says of the forward pass. */
@@ -133,32 +135,39 @@ tandem_hash tandem_model_key(const tandem_model *model, tandem_side side);
 int tandem_model_embed(tandem_tensor **out, tandem_model *model, const tandem_batch *batch, tandem_dropout dropout);
 /* The same, where sides[i] says whose prompt sequence i begins with. A model that pools without
  * prompts (include_prompt) and has one in use needs it: tandem_model_embed fails there. */
-int tandem_model_embed_sides(tandem_tensor **out, tandem_model *model, const tandem_batch *batch, const tandem_side *sides, tandem_dropout dropout);
+int tandem_model_embed_sides(tandem_tensor **out, tandem_model *model, const tandem_batch *batch,
+                             const tandem_side *sides, tandem_dropout dropout);
 /* [count, labels], before any activation. */
 int tandem_model_logits(tandem_tensor **out, tandem_model *model, const tandem_batch *batch, tandem_dropout dropout);
 
 /* Appends one sequence, truncated and with special tokens, to a batch. `second` NULL: a single text. */
-int tandem_model_append(const tandem_model *model, tandem_batch_builder *builder, tandem_bare first, const tandem_bare *second);
+int tandem_model_append(const tandem_model *model, tandem_batch_builder *builder, tandem_bare first,
+                        const tandem_bare *second);
 
 /* ---- inference --------------------------------------------------------------------------------- */
 /* Token ids of texts with the model's tokenizer, limit and the side's prompt. */
-int tandem_model_tokenize(tandem_token_store **out, const tandem_model *model, const tandem_text *texts, size_t count, tandem_side side);
-/* Embeddings of all texts of a store that tandem_model_tokenize made for `side`, out[count * dim], in store order. `title` names
- * the progress line, NULL: none. Batches by token budget, longest first.
+int tandem_model_tokenize(tandem_token_store **out, const tandem_model *model, const tandem_text *texts, size_t count,
+                          tandem_side side);
+/* Embeddings of all texts of a store that tandem_model_tokenize made for `side`, out[count * dim],
+ * in store order. `title` names the progress line, NULL: none. Batches by token budget, longest first.
  * TANDEM_INTERRUPTED when a signal came. */
-int tandem_model_encode(float *out, tandem_model *model, const tandem_token_store *store, tandem_side side, const char *title);
+int tandem_model_encode(float *out, tandem_model *model, const tandem_token_store *store, tandem_side side,
+                        const char *title);
 /* Both steps; with `cache`, the vectors are read from and kept in the cache (cache.h). */
-int tandem_model_encode_texts(tandem_vectors *out, tandem_model *model, const tandem_text *texts, size_t count, tandem_side side, bool cache, const char *title);
+int tandem_model_encode_texts(tandem_vectors *out, tandem_model *model, const tandem_text *texts, size_t count,
+                              tandem_side side, bool cache, const char *title);
 
 /* Writes vectors of a side's texts, with what made them (vectors.h). */
-int tandem_model_write_vectors(const char *path, const tandem_model *model, const tandem_vectors *vectors, const tandem_text *texts, tandem_side side);
+int tandem_model_write_vectors(const char *path, const tandem_model *model, const tandem_vectors *vectors,
+                               const tandem_text *texts, tandem_side side);
 
 typedef struct {
     uint32_t query, document; /* indices in the two stores */
 } tandem_pair;
 
 /* Logits of pairs, out[count * labels], in the given order. */
-int tandem_model_score(float *out, tandem_model *model, const tandem_token_store *queries, const tandem_token_store *documents, const tandem_pair *pairs, size_t count, const char *title);
+int tandem_model_score(float *out, tandem_model *model, const tandem_token_store *queries,
+                       const tandem_token_store *documents, const tandem_pair *pairs, size_t count, const char *title);
 
 #ifdef __cplusplus
 }

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Every normalizer and pre-tokenizer of tokenizer.json, and added tokens with all their flags
 before them, against Hugging Face tokenizers, through a model that shows each byte of the
-normalized text and where it is split."""
+normalized text and where it is split; and models of random vocabularies and options."""
 import random
 import unicodedata
 
-from tokenizers import AddedToken, Tokenizer, normalizers, pre_tokenizers
-from tokenizer_fixtures import normalizer_kinds, pre_tokenizer_kinds, transparent
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
+from tokenizer_fixtures import normalizer_kinds, pre_tokenizer_kinds, saved, transparent
 from tokenizer_oracle import ASSIGNED, STRINGS, joined, random_text, run
 
 TEXTS = max(STRINGS // 40, 100)
@@ -84,9 +84,52 @@ def added_tokens(result, folder):
         result.check(f"added tokens {round_}: {before}, {after}", model, oracle, texts)
 
 
+def random_bpe(rng, letters):
+    """A model of a few letters, with merges, options and holes by chance; one that works."""
+    prefix, suffix, fallback = rng.choice(("", "", "##")), rng.choice(("", "", "</w>")), rng.random() < 0.4
+    if fallback:  # together they are refused
+        prefix = suffix = ""
+    tokens = ["<unk>", *(p + c + s for c in letters for p in ("", prefix) for s in ("", suffix) if rng.random() < 0.9)]
+    tokens += [f"<0x{byte:02X}>" for byte in range(256 * fallback) if rng.random() < 0.97]
+    merges = []
+    for _ in range(rng.randint(0, 60)):
+        left, right = rng.choice(tokens), rng.choice(tokens)
+        if right.startswith(prefix) and len(right) > len(prefix) and not (suffix and left.endswith(suffix)):
+            merges.append((left, right))
+            tokens.append(left + right[len(prefix):])
+    rng.shuffle(merges)
+    return models.BPE({token: i for i, token in enumerate(dict.fromkeys(tokens))}, merges,
+                      unk_token=rng.choice((None, "<unk>", "<unk>")), continuing_subword_prefix=prefix,
+                      end_of_word_suffix=suffix, fuse_unk=rng.random() < 0.5, byte_fallback=fallback,
+                      ignore_merges=rng.random() < 0.2)
+
+
+def random_unigram(rng, letters):
+    """Scores among which there are ties, and some above zero."""
+    scores = (-1.0, -2.0, -0.1, -5.129043102264404, 20.5, -9 * rng.random())
+    pieces = {"".join(rng.choices(letters, k=rng.randint(1, 4))) for _ in range(40)}
+    vocab = [("<unk>", 0.0)] + [(piece, rng.choice(scores)) for piece in sorted(pieces)]
+    vocab += [(f"<0x{byte:02X}>", -3.0) for byte in range(256) if rng.random() < 0.98]
+    return models.Unigram(vocab, unk_id=0, byte_fallback=rng.random() < 0.5)
+
+
+def random_models(result, folder):
+    """Words of every length, over which the models merge and choose in every way."""
+    rng = random.Random(5)
+    for round_ in range(120):
+        kind = ("BPE", "BPE of bytes", "Unigram")[round_ % 3]
+        letters = list("ab\u2581\u00E9\u4E2D") if kind != "BPE of bytes" else list("ab\u0120\u00C3\u00A9")
+        oracle = Tokenizer(random_unigram(rng, letters) if kind == "Unigram" else random_bpe(rng, letters))
+        if kind == "BPE of bytes":
+            oracle.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        texts = ["".join(rng.choices("aaabbb\u2581\u00E9\u4E2D\u00FC ", k=rng.choice((1, 2, 3, 5, 8, 13, 33, 48, 49, 50, 200))))
+                 for _ in range(250)]
+        result.check(f"random {kind} {round_}", *saved(folder, f"random {round_}", oracle), texts)
+
+
 def main():
     run([normalizer_test(name, kind) for name, kind in normalizer_kinds().items()] +
-        [pre_tokenizer_test(name, kind) for name, kind in pre_tokenizer_kinds().items()] + [added_tokens])
+        [pre_tokenizer_test(name, kind) for name, kind in pre_tokenizer_kinds().items()] + [added_tokens, random_models])
 
 
 if __name__ == "__main__":

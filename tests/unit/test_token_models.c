@@ -130,6 +130,21 @@ static void test_bpe_affixes(void **state)
     assert_bpe(prefix, false, "b", "");
 }
 
+/* A text whose spaces are U+2581 is cut before them where no token has one inside: that changes
+ * the time only. */
+static void test_bpe_spaces(void **state)
+{
+    (void)state;
+#define SPACE "\xE2\x96\x81"
+#define SPACED "\"a\":0,\"" SPACE "\":1,\"" SPACE "a\":2,\"" SPACE SPACE "\":3,\"<unk>\":4"
+    const char *word = "a" SPACE "a" SPACE SPACE "a\xC3\xA9\xC3\xA9" SPACE "\xC3\xA9";
+    assert_bpe(BPE("\"unk_token\":\"<unk>\",\"fuse_unk\":true,", SPACED, "\"" SPACE " a\",\"" SPACE " " SPACE "\""),
+               false, word, "0:0:1 2:1:5 1:5:8 2:8:12 4:12:16 1:16:19 4:19:21");
+    assert_bpe(BPE("\"unk_token\":\"<unk>\",\"fuse_unk\":true,", SPACED ",\"a" SPACE "\":5",
+                   "\"a " SPACE "\",\"" SPACE " a\",\"" SPACE " " SPACE "\""),
+               false, word, "5:0:4 5:4:8 2:8:12 4:12:16 1:16:19 4:19:21");
+}
+
 /* Raw bytes stand for the visible characters of the vocabulary: U+0120 is the space, and
  * C3 A9 are U+00C3 U+00A9. */
 static void test_bpe_byte_level(void **state)
@@ -468,7 +483,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bpe_merges),      cmocka_unit_test(test_bpe_unknown),
         cmocka_unit_test(test_bpe_fallback),    cmocka_unit_test(test_bpe_affixes),
-        cmocka_unit_test(test_bpe_byte_level),  cmocka_unit_test(test_bpe_refused),
+        cmocka_unit_test(test_bpe_spaces),      cmocka_unit_test(test_bpe_byte_level),  cmocka_unit_test(test_bpe_refused),
         cmocka_unit_test(test_bpe_long_words),  cmocka_unit_test(test_unigram_best),
         cmocka_unit_test(test_unigram_unknown), cmocka_unit_test(test_unigram_refused),
         cmocka_unit_test(test_wordlevel),       cmocka_unit_test(test_hash),

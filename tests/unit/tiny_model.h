@@ -20,7 +20,9 @@
 #include "tandem/random.h"
 #include "tandem/safetensors.h"
 
-#define WORDS "[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "wing", "of", "a", "bird", "lift", "drag", "flow", "over", "heat", "shock", "##s", "query", "passage", ":", "x"
+#define WORDS                                                                                                     \
+    "[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "wing", "of", "a", "bird", "lift", "drag", "flow", "over", "heat", \
+        "shock", "##s", "query", "passage", ":", "x"
 static const char *const words[] = {WORDS};
 #define VOCAB (sizeof words / sizeof *words)
 
@@ -32,7 +34,14 @@ typedef struct {
     bool pooler;
 } shape;
 
-static const shape small = {.hidden = 8, .layers = 2, .heads = 2, .intermediate = 12, .positions = 16, .types = 2, .prefix = "", .pooler = true};
+static const shape small = {.hidden = 8,
+                            .layers = 2,
+                            .heads = 2,
+                            .intermediate = 12,
+                            .positions = 16,
+                            .types = 2,
+                            .prefix = "",
+                            .pooler = true};
 
 static char root[] = "/tmp/tandem-test-model-XXXXXX";
 
@@ -72,9 +81,11 @@ static void add_weight(weights *all, const char *prefix, const char *name, int r
     float *data = tandem_alloc(count, sizeof *data);
     tandem_random random = tandem_random_stream(7, name, 0);
     for (size_t i = 0; i < count; i++) {
-        data[i] = (float)tandem_random_normal(&random) * 0.2f + (strstr(name, "LayerNorm.weight") != NULL ? 1.0f : 0.0f);
+        data[i] =
+            (float)tandem_random_normal(&random) * 0.2f + (strstr(name, "LayerNorm.weight") != NULL ? 1.0f : 0.0f);
     }
-    all->tensors[all->count++] = (tandem_safetensor_out){.name = full, .dims = columns > 0 ? 2 : 1, .shape = {rows, columns}, .data = data};
+    all->tensors[all->count++] =
+        (tandem_safetensor_out){.name = full, .dims = columns > 0 ? 2 : 1, .shape = {rows, columns}, .data = data};
 }
 
 static void write_weights(const char *folder, const shape *s, const char *skip_name, const char *rename_to)
@@ -86,8 +97,9 @@ static void write_weights(const char *folder, const shape *s, const char *skip_n
     add_weight(&all, s->prefix, "embeddings.token_type_embeddings.weight", s->types, s->hidden);
     add_weight(&all, s->prefix, "embeddings.LayerNorm.weight", s->hidden, 0);
     add_weight(&all, s->prefix, "embeddings.LayerNorm.bias", s->hidden, 0);
-    static const char *const parts[] = {"attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense",
-                                        "attention.output.LayerNorm", "intermediate.dense", "output.dense", "output.LayerNorm"};
+    static const char *const parts[] = {
+        "attention.self.query",       "attention.self.key", "attention.self.value", "attention.output.dense",
+        "attention.output.LayerNorm", "intermediate.dense", "output.dense",         "output.LayerNorm"};
     for (int layer = 0; layer < s->layers; layer++) {
         for (size_t i = 0; i < 8; i++) {
             char name[96];
@@ -117,11 +129,14 @@ static void write_weights(const char *folder, const shape *s, const char *skip_n
 static void write_tokenizer(const char *folder)
 {
     tandem_buffer text = TANDEM_BUFFER_INIT;
-    tandem_buffer_puts(&text, "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":[],\"normalizer\":{\"type\":\"BertNormalizer\","
-                              "\"clean_text\":true,\"handle_chinese_chars\":true,\"strip_accents\":null,\"lowercase\":true},"
-                              "\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},\"post_processor\":{\"type\":\"BertProcessing\","
-                              "\"sep\":[\"[SEP]\",3],\"cls\":[\"[CLS]\",2]},\"decoder\":null,\"model\":{\"type\":\"WordPiece\","
-                              "\"unk_token\":\"[UNK]\",\"continuing_subword_prefix\":\"##\",\"max_input_chars_per_word\":100,\"vocab\":{");
+    tandem_buffer_puts(
+        &text,
+        "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":[],\"normalizer\":{\"type\":"
+        "\"BertNormalizer\","
+        "\"clean_text\":true,\"handle_chinese_chars\":true,\"strip_accents\":null,\"lowercase\":true},"
+        "\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},\"post_processor\":{\"type\":\"BertProcessing\","
+        "\"sep\":[\"[SEP]\",3],\"cls\":[\"[CLS]\",2]},\"decoder\":null,\"model\":{\"type\":\"WordPiece\","
+        "\"unk_token\":\"[UNK]\",\"continuing_subword_prefix\":\"##\",\"max_input_chars_per_word\":100,\"vocab\":{");
     for (size_t i = 0; i < VOCAB; i++) {
         tandem_buffer_printf(&text, "%s\"%s\":%zu", i > 0 ? "," : "", words[i], i);
     }
@@ -138,8 +153,10 @@ static char *write_model(const char *name, const shape *s, const char *more)
     char *folder = at(name), config[1024], path[600];
     assert_int_equal(tandem_dir_make(folder), 0);
     snprintf(config, sizeof config,
-             "{\"model_type\": \"bert\", \"hidden_size\": %d, \"num_hidden_layers\": %d, \"num_attention_heads\": %d, \"intermediate_size\": %d, "
-             "\"vocab_size\": %d, \"max_position_embeddings\": %d, \"type_vocab_size\": %d, \"hidden_act\": \"gelu\", \"custom\": [1, 2]%s}",
+             "{\"model_type\": \"bert\", \"hidden_size\": %d, \"num_hidden_layers\": %d, \"num_attention_heads\": %d, "
+             "\"intermediate_size\": %d, "
+             "\"vocab_size\": %d, \"max_position_embeddings\": %d, \"type_vocab_size\": %d, \"hidden_act\": \"gelu\", "
+             "\"custom\": [1, 2]%s}",
              s->hidden, s->layers, s->heads, s->intermediate, (int)VOCAB, s->positions, s->types, more);
     snprintf(path, sizeof path, "%s/config.json", folder);
     assert_int_equal(tandem_file_write(path, config, strlen(config)), 0);
