@@ -9,7 +9,7 @@
 #include "tandem/model.h"
 
 typedef struct {
-    const char *model, *input, *output;
+    const char *model, *input, *output, *prompt_name;
     int64_t side; /* tandem_side */
     int64_t max_length;
 } encode_options;
@@ -21,6 +21,8 @@ static const tandem_option encode_table[] = {
      .value = "FILE.jsonl|DATASET", .help = "lines of {\"_id\", \"text\", \"title\"?} (.zst too), or a dataset folder"},
     {.name = "side", .type = TANDEM_OPTION_CHOICE, .offset = offsetof(encode_options, side), .value = "query|document", .initial = "document",
      .help = "whose prompt is put before the texts, and which of a dataset's files is read"},
+    {.name = "prompt-name", .type = TANDEM_OPTION_STRING, .offset = offsetof(encode_options, prompt_name), .value = "NAME",
+     .help = "the model's prompt of this name instead of the side's"},
     {.name = "max-length", .type = TANDEM_OPTION_INT, .offset = offsetof(encode_options, max_length), .value = "N", .initial = "0",
      .min = 0, .max = 1 << 20, .help = "tokens read of a text, special ones included; 0: what the model says"},
     {.name = "output", .letter = 'o', .type = TANDEM_OPTION_STRING, .required = true, .offset = offsetof(encode_options, output),
@@ -39,6 +41,30 @@ static int encode_texts(const encode_options *options, tandem_model *model, cons
         tandem_log_info("%s: %zu vectors of %zu numbers in %.1f s", options->output, vectors.count, vectors.dim, tandem_seconds() - start);
     }
     tandem_vectors_free(&vectors);
+    return rc;
+}
+
+/* Names the prompts that there are when there is none of that name. */
+static int use_prompt(tandem_model *model, const encode_options *options)
+{
+    if (options->prompt_name == NULL) {
+        return 0;
+    }
+    const tandem_model_info *info = tandem_model_describe(model);
+    const char *prompt = tandem_model_find_prompt(model, options->prompt_name);
+    if (prompt != NULL) {
+        return tandem_model_set_prompt(model, (tandem_side)options->side, prompt);
+    }
+    tandem_buffer known = TANDEM_BUFFER_INIT;
+    int rc = 0;
+    for (size_t i = 0; i < info->prompt_count && rc == 0; i++) {
+        rc = tandem_buffer_printf(&known, "%s\"%s\"", i > 0 ? ", " : "", info->prompts[i].name);
+    }
+    if (rc == 0) {
+        rc = tandem_error_code(TANDEM_USAGE, "%s: there is no prompt \"%s\" (known: %s)", options->model, options->prompt_name,
+                               known.length > 0 ? known.data : "none");
+    }
+    tandem_buffer_free(&known);
     return rc;
 }
 
@@ -85,7 +111,10 @@ static int run_encode(const void *arguments, size_t count, char *const *words)
     tandem_model_options load = {.kind = TANDEM_BI_ENCODER, .max_length = (size_t)options->max_length};
     tandem_model *model;
     TANDEM_TRY(tandem_model_load(&model, options->model, &load));
-    int rc = tandem_dir_exists(options->input) ? encode_dataset(options, model) : encode_file(options, model);
+    int rc = use_prompt(model, options);
+    if (rc == 0) {
+        rc = tandem_dir_exists(options->input) ? encode_dataset(options, model) : encode_file(options, model);
+    }
     tandem_model_free(model);
     return rc;
 }

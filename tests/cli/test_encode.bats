@@ -163,3 +163,18 @@ END
            {"idx": 1, "name": "1", "path": "1_CNN", "type": "sentence_transformers.models.CNN"}]' > model/modules.json
     refuses '"CNN", is not supported'
 }
+
+@test "a prompt by name goes before the texts" {
+    copy_model
+    echo '{"prompts": {"query": "", "topic": "t1w1 "}, "similarity_fn_name": "cosine"}' > model/config_sentence_transformers.json
+    echo '{"_id": "a", "text": "t2w1 t2w2"}' > bare.jsonl
+    echo '{"_id": "a", "text": "t1w1 t2w1 t2w2"}' > prompted.jsonl
+    "$TANDEM" encode --model model --input bare.jsonl --prompt-name topic -o named.npy
+    "$TANDEM" encode --model model --input bare.jsonl -o bare.npy
+    "$TANDEM" encode --model model --input prompted.jsonl -o prompted.npy
+    [ "$(distance named.npy 0 prompted.npy 0)" = same ]
+    [ "$(distance named.npy 0 bare.npy 0)" = other ]
+    run "$TANDEM" encode --model model --input bare.jsonl --prompt-name passages -o out.npy
+    [ "$status" -eq 2 ]
+    [[ "$output" == *'there is no prompt "passages" (known: "query", "topic")'* ]]
+}
