@@ -74,8 +74,8 @@ typedef struct {
 #define FIELD(name) {#name, offsetof(tandem_train_state, name)}
 
 static const state_field counters[] = {
-    FIELD(step), FIELD(updates), FIELD(skipped), FIELD(skipped_in_row), FIELD(evaluated_step), FIELD(mined_epochs),
-    FIELD(best_step), FIELD(metrics_bytes), FIELD(pairs), FIELD(tokens),
+    FIELD(step), FIELD(updates), FIELD(skipped), FIELD(skipped_in_row), FIELD(evaluated_step), FIELD(epoch),
+    FIELD(epoch_start), FIELD(mined_at), FIELD(best_step), FIELD(metrics_bytes), FIELD(pairs), FIELD(tokens),
 };
 static const state_field reals[] = {FIELD(best_metric), FIELD(seconds), FIELD(loss)};
 
@@ -315,7 +315,7 @@ static int fill(const char *folder, const tandem_checkpoint *c)
         TANDEM_TRY(write_arena(folder, best_file, c, c->best));
         names[count++] = best_file;
     }
-    if (c->mined != NULL && c->state.mined_epochs > 0) {
+    if (c->mined != NULL && c->state.mined_at > 0) {
         TANDEM_TRY(write_groups(folder, c->mined));
         names[count++] = groups_file;
     }
@@ -433,7 +433,7 @@ static int restore_groups(tandem_groups **mined, const tandem_checkpoint *c, con
     char *path = NULL;
 
     *mined = NULL;
-    if (c->state.mined_epochs == 0) {
+    if (c->state.mined_at == 0) {
         return TANDEM_OK;
     }
     path = tandem_path_join(folder, groups_file);

@@ -31,7 +31,9 @@ typedef struct {
     uint64_t skipped;        /* steps without an update */
     uint64_t skipped_in_row; /* the last ones of them */
     uint64_t evaluated_step; /* at which the last evaluation was finished; 0: none */
-    uint64_t mined_epochs;   /* 1 + the epoch that the negatives were mined for last; 0: never */
+    uint64_t epoch;          /* from 0 */
+    uint64_t epoch_start;    /* steps done before it */
+    uint64_t mined_at;       /* 1 + the steps done when the negatives were mined last; 0: never */
     uint64_t best_step;
     double best_metric;      /* NaN: no evaluation yet */
     uint64_t metrics_bytes;  /* of metrics.jsonl */
@@ -46,7 +48,7 @@ typedef struct {
     size_t parameter_count;
     float *weights, *m, *v;      /* arenas */
     float *best;                 /* an arena, or NULL when nothing is evaluated; saved once best_metric is a number */
-    const tandem_groups *mined;  /* saved once mined_epochs is not 0; NULL: never */
+    const tandem_groups *mined;  /* saved once mined_at is not 0; NULL: never */
     const char *settings;        /* the dump, a JSON object */
     tandem_hash data;            /* of training data and tokenizer */
     tandem_train_state state;

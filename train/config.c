@@ -17,6 +17,8 @@
     {path, TANDEM_SETTING_CHOICE, FIELD(field), 0, 0, initial, choices, help}
 
 static const char *const dtypes[] = {"auto", "fp32", NULL};
+static const char *const drawings[] = {"first", "random", NULL};
+static const char *const samplers[] = {"random", "no_duplicates", NULL}; /* as tandem_sampler */
 static const char *const samplings[] = {"top", "random", NULL};
 /* In the order of the enumerations of loss.h. */
 static const char *const similarities[] = {"auto", "cosine", "dot", NULL};
@@ -34,7 +36,9 @@ static const char *const logarithms[] = {"binary", "natural", NULL};
     STRING("data.dataset", data.dataset, NULL, "dataset whose judged pairs are the positives; may be left out with data.groups"), \
     STRING("data.split", data.split, "train", "split of the dataset to train on"), \
     STRING("data.groups", data.groups, NULL, "training groups (JSONL, may be .zst) instead of the split's judged pairs"), \
-    INT("data.negatives", data.negatives, 0, 1000, "1", "hard negatives of each group used in a step, hardest first"), \
+    INT("data.negatives", data.negatives, 0, 1000, "1", "hard negatives of each group used in a step"), \
+    CHOICE("data.negative_sampling", data.negative_sampling, drawings, "first", "the hardest ones, or others in each epoch, drawn from all that the group has"), \
+    CHOICE("data.sampler", data.sampler, samplers, "random", "batches cut from a shuffle; or from one that keeps every text from coming twice into a batch"), \
     INT("max_length", max_length, 0, 1048576, "256", "tokens of a text (of a pair) with special tokens; 0: as the model says")
 
 #define BI_LOSS_ROWS \
@@ -77,8 +81,9 @@ static const char *const logarithms[] = {"binary", "natural", NULL};
     CHOICE("loss.lambda.log", loss.lambda.log, logarithms, "binary", "lambda: base of the logarithm"), \
     DOUBLE("loss.alpha", loss.alpha, 1e-6, 1e6, "1", "adr_mse: steepness of the ranks' sigmoids")
 
-#define OPTIMIZER_ROWS \
+#define OPTIMIZER_ROWS(forward_tokens_initial) \
     INT("batch_size", batch_size, 1, 1048576, "32", "groups in a step"), \
+    INT("forward_tokens", forward_tokens, 1, 1e9, forward_tokens_initial, "tokens that go through the model at once; a greater step is cut into parts, with the same result and no more memory"), \
     INT("epochs", epochs, 1, 100000, "1", "passes over the groups"), \
     DOUBLE("learning_rate", learning_rate, 0, 1, "2e-5", "highest learning rate, reached after the warm-up"), \
     DOUBLE("warmup_ratio", warmup_ratio, 0, 1, "0.1", "share of the steps in which the rate rises from 0; then it falls to 0"), \
@@ -100,7 +105,7 @@ static const char *const logarithms[] = {"binary", "natural", NULL};
 static const tandem_setting bi_rows[] = {
     MODEL_AND_DATA_ROWS,
     BI_LOSS_ROWS,
-    OPTIMIZER_ROWS,
+    OPTIMIZER_ROWS("16384"),
     DEV_ROWS,
     INT("mining.refresh_epochs", mining.refresh_epochs, 0, 100000, "0", "mine the negatives again, with the weights as they are, every so many epochs; 0: never"),
     INT("mining.range.0", mining.range[0], 0, 1e9, "0", "first rank of the retriever's results to take negatives from, from 0"),
@@ -115,7 +120,7 @@ static const tandem_setting bi_rows[] = {
 static const tandem_setting cross_rows[] = {
     MODEL_AND_DATA_ROWS,
     CROSS_LOSS_ROWS,
-    OPTIMIZER_ROWS,
+    OPTIMIZER_ROWS("4096"),
     DEV_ROWS,
     STRING("dev.run", dev.run, NULL, "TREC run file whose top 50 are reranked; needed with dev.dataset"),
     CHECKPOINT_ROWS,

@@ -7,8 +7,6 @@
 #include "tandem/hash.h"
 #include "tandem/random.h"
 
-static const uint32_t no_row = UINT32_MAX;
-
 /* Rows of the two stores by text index, and the texts by row. */
 typedef struct {
     uint32_t *query_row, *document_row;      /* [groups->text_count] */
@@ -25,7 +23,7 @@ static void free_maps(row_maps *maps)
 
 static void give_row(uint32_t *rows, tandem_text *texts, size_t *count, const tandem_groups *groups, uint32_t text)
 {
-    if (rows[text] == no_row) {
+    if (rows[text] == TANDEM_NO_ROW) {
         texts[*count] = groups->texts[text];
         rows[text] = (uint32_t)(*count)++;
     }
@@ -43,7 +41,7 @@ static int number_rows(row_maps *maps, tandem_examples *examples, const tandem_g
         return TANDEM_ERROR;
     }
     for (size_t i = 0; i < n; i++) {
-        maps->query_row[i] = maps->document_row[i] = no_row;
+        maps->query_row[i] = maps->document_row[i] = TANDEM_NO_ROW;
     }
     for (size_t g = 0; g < groups->count; g++) {
         const tandem_group *group = &groups->items[g];
@@ -74,7 +72,8 @@ static int compare_pairs(const void *left, const void *right)
     return (a->document > b->document) - (a->document < b->document);
 }
 
-static size_t collect_known(known_pair *pairs, const tandem_groups *groups, const row_maps *maps)
+static size_t collect_known(known_pair *pairs, uint32_t *query_documents, const tandem_groups *groups,
+                            const row_maps *maps)
 {
     size_t count = 0;
 
@@ -85,7 +84,8 @@ static size_t collect_known(known_pair *pairs, const tandem_groups *groups, cons
         for (size_t i = 0; i < group->positive_count; i++) {
             pairs[count++] = (known_pair){query, maps->document_row[group->positives[i].text]};
         }
-        if (same != no_row) {
+        query_documents[query] = same;
+        if (same != TANDEM_NO_ROW) {
             pairs[count++] = (known_pair){query, same};
         }
     }
@@ -102,11 +102,13 @@ static int index_known(tandem_examples *examples, const tandem_groups *groups, c
     known_pair *pairs = tandem_alloc(room, sizeof *pairs);
     examples->known = tandem_alloc(room, sizeof *examples->known);
     examples->known_starts = tandem_alloc(examples->query_count + 1, sizeof *examples->known_starts);
-    if (pairs == NULL || examples->known == NULL || examples->known_starts == NULL) {
+    examples->query_documents = tandem_alloc(examples->query_count, sizeof *examples->query_documents);
+    if (pairs == NULL || examples->known == NULL || examples->known_starts == NULL ||
+        examples->query_documents == NULL) {
         free(pairs);
         return TANDEM_ERROR;
     }
-    size_t count = collect_known(pairs, groups, maps);
+    size_t count = collect_known(pairs, examples->query_documents, groups, maps);
 
     qsort(pairs, count, sizeof *pairs, compare_pairs);
     for (size_t i = 0, row = 0; row <= examples->query_count; row++) {
@@ -187,13 +189,14 @@ static int check_score(const tandem_examples_options *options, size_t row, const
     return TANDEM_OK;
 }
 
-/* The group's usable negatives, at most options->negatives. A known positive among
+/* The group's usable negatives, at most options->negatives unless they are drawn. A known positive among
  * them would teach the reranker a contradiction. */
 static int take_negatives(tandem_example *example, tandem_examples *examples, const tandem_examples_options *options,
                           const tandem_groups *groups, size_t g, const row_maps *maps)
 {
     const tandem_group *group = &groups->items[g];
-    size_t room = group->negative_count < options->negatives ? group->negative_count : options->negatives, taken = 0;
+    size_t most = options->draw ? SIZE_MAX : options->negatives, taken = 0;
+    size_t room = group->negative_count < most ? group->negative_count : most;
     uint32_t *rows = tandem_arena_alloc(examples->arena, room, sizeof *rows);
     float *scores = tandem_arena_alloc(examples->arena, room, sizeof *scores);
 
@@ -210,9 +213,13 @@ static int take_negatives(tandem_example *example, tandem_examples *examples, co
             scores[taken++] = passage->score;
         }
     }
-    example->negatives = rows;
-    example->negative_scores = scores;
-    example->negative_count = taken;
+    example->negatives = example->pool = rows;
+    example->negative_scores = example->pool_scores = scores;
+    example->pool_count = taken;
+    example->negative_count = taken < options->negatives ? taken : options->negatives;
+    if (options->draw && taken > examples->longest_pool) {
+        examples->longest_pool = taken;
+    }
     return TANDEM_OK;
 }
 
@@ -276,8 +283,9 @@ static int build(tandem_examples *examples, const tandem_groups *groups, const t
         positives += groups->items[g].positive_count;
     }
     examples->arena = tandem_arena_new();
+    examples->drawn = tandem_arena_new();
     examples->items = tandem_alloc(positives, sizeof *examples->items);
-    if (examples->arena == NULL || examples->items == NULL) {
+    if (examples->arena == NULL || examples->drawn == NULL || examples->items == NULL) {
         return TANDEM_ERROR;
     }
     for (size_t g = 0; g < groups->count; g++) {
@@ -327,26 +335,67 @@ void tandem_examples_free(tandem_examples *examples)
         free(examples->items);
         free(examples->known);
         free(examples->known_starts);
+        free(examples->query_documents);
         tandem_vectors_free(&examples->teacher_queries);
         tandem_vectors_free(&examples->teacher_documents);
         tandem_token_store_free(examples->queries);
         tandem_token_store_free(examples->documents);
         tandem_arena_free(examples->arena);
+        tandem_arena_free(examples->drawn);
         free(examples);
     }
 }
 
-/* ---- order and identity ----------------------------------------------------------- */
-void tandem_epoch_order(uint32_t *order, size_t count, uint64_t seed, uint64_t epoch)
+/* ---- drawing negatives ------------------------------------------------------------ */
+/* `count` of the pool, in the order of the draw; `places` are 0 .. pool_count - 1 in any order. */
+static int draw_negatives(tandem_example *example, tandem_arena *arena, uint32_t *places, tandem_random *random)
 {
-    tandem_random random = tandem_random_stream(seed, "batches", epoch);
+    size_t count = example->negative_count;
+    uint32_t *rows = tandem_arena_alloc(arena, count, sizeof *rows);
+    float *scores = tandem_arena_alloc(arena, count, sizeof *scores);
 
-    for (size_t i = 0; i < count; i++) {
-        order[i] = (uint32_t)i;
+    if (rows == NULL || scores == NULL) {
+        return TANDEM_ERROR;
     }
-    tandem_random_shuffle(&random, order, count);
+    for (size_t k = 0; k < count; k++) {
+        size_t other = k + (size_t)tandem_random_below(random, example->pool_count - k);
+        uint32_t place = places[other];
+
+        places[other] = places[k];
+        places[k] = place;
+        rows[k] = example->pool[place];
+        scores[k] = example->pool_scores[place];
+    }
+    example->negatives = rows;
+    example->negative_scores = scores;
+    return TANDEM_OK;
 }
 
+int tandem_examples_draw(tandem_examples *examples, uint64_t seed, uint64_t epoch)
+{
+    tandem_random random = tandem_random_stream(seed, "negatives", epoch);
+    uint32_t *places = NULL;
+    int rc = TANDEM_OK;
+
+    if (examples->longest_pool == 0) {
+        return TANDEM_OK;
+    }
+    places = tandem_alloc(examples->longest_pool, sizeof *places);
+    if (places == NULL) {
+        return TANDEM_ERROR;
+    }
+    tandem_arena_reset(examples->drawn);
+    for (size_t i = 0; rc == TANDEM_OK && i < examples->count; i++) {
+        for (size_t k = 0; k < examples->items[i].pool_count; k++) {
+            places[k] = (uint32_t)k;
+        }
+        rc = draw_negatives(&examples->items[i], examples->drawn, places, &random);
+    }
+    free(places);
+    return rc;
+}
+
+/* ---- identity ----------------------------------------------------------------------- */
 static void hash_passages(tandem_hasher *hasher, const tandem_groups *groups, const tandem_passage *passages,
                           size_t count)
 {

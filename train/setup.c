@@ -171,33 +171,35 @@ int tandem_trainer_make_examples(tandem_trainer *t)
                                                                   (size_t)t->config->data.negatives);
     tandem_examples *examples = NULL;
 
+    options.draw = t->config->data.negative_sampling == 1;
     options.teacher = t->teacher;
     TANDEM_TRY(tandem_examples_new(&examples, t->mined != NULL ? t->mined : t->base, t->model, &options));
     tandem_examples_free(t->examples);
     t->examples = examples;
+    if (examples->skipped > 0) {
+        tandem_log_warn("%zu positives are left out: their groups have no negative", examples->skipped);
+    }
     return TANDEM_OK;
 }
 
-/* Steps, and what a resumed run must find unchanged. */
-static int plan_steps(tandem_trainer *t)
+/* ---- steps --------------------------------------------------------------------------------- */
+int tandem_trainer_plan_epoch(tandem_trainer *t)
 {
     const tandem_train_config *config = t->config;
-    uint64_t batch = (uint64_t)config->batch_size, count = t->examples->count;
-    tandem_random stream = tandem_random_stream((uint64_t)config->seed, "dropout", 0);
+    uint64_t seed = (uint64_t)config->seed, epoch = t->state.epoch;
 
-    if (count == 0) {
+    if (t->examples->count == 0) {
         return tandem_error("no group has what the loss needs: %zu positives were left out for lack of negatives",
                             t->examples->skipped);
     }
-    if (t->examples->skipped > 0) {
-        tandem_log_warn("%zu positives are left out: their groups have no negative", t->examples->skipped);
-    }
-    t->steps_an_epoch = (count + batch - 1) / batch;
-    t->total_steps = t->steps_an_epoch * (uint64_t)config->epochs;
+    TANDEM_TRY(tandem_examples_draw(t->examples, seed, epoch));
+    tandem_epoch_free(&t->epoch);
+    TANDEM_TRY(tandem_epoch_plan(&t->epoch, t->examples, (tandem_sampler)config->data.sampler,
+                                 (size_t)config->batch_size, seed, epoch));
+    t->total_steps = t->state.epoch_start + t->epoch.batches * ((uint64_t)config->epochs - epoch);
     t->warmup_steps = tandem_warmup_steps(config->warmup_ratio, t->total_steps);
-    t->dropout_seed = tandem_random_next(&stream);
-    t->order = tandem_alloc(count, sizeof *t->order);
-    return t->order == NULL ? TANDEM_ERROR : TANDEM_OK;
+    t->planned = true;
+    return TANDEM_OK;
 }
 
 static int hash_data(tandem_trainer *t)
@@ -258,9 +260,9 @@ static int restore(tandem_trainer *t, const char *path)
 
     TANDEM_TRY(tandem_checkpoint_restore(&checkpoint, &t->mined, path));
     t->state = checkpoint.state;
+    t->planned = false;
     t->adamw->updates = t->state.updates;
-    tandem_log_info("resuming from %s: step %llu of %llu", path, (unsigned long long)t->state.step,
-                    (unsigned long long)t->total_steps);
+    tandem_log_info("resuming from %s: step %llu", path, (unsigned long long)t->state.step);
     return t->mined != NULL ? tandem_trainer_make_examples(t) : TANDEM_OK;
 }
 
@@ -298,8 +300,13 @@ int tandem_trainer_open(tandem_trainer *t, bool resume)
     TANDEM_TRY(load_model(t));
     TANDEM_TRY(open_dev(t));
     TANDEM_TRY(tandem_trainer_make_examples(t));
-    TANDEM_TRY(plan_steps(t));
+    if (t->config->mining.refresh_epochs == 0) {
+        TANDEM_TRY(tandem_trainer_plan_epoch(t)); /* what cannot be trained on is refused before anything is written */
+    }
     TANDEM_TRY(hash_data(t));
+    tandem_random stream = tandem_random_stream((uint64_t)t->config->seed, "dropout", 0);
+
+    t->dropout_seed = tandem_random_next(&stream);
     TANDEM_TRY(begin_or_resume(t, resume));
     t->saved_step = UINT64_MAX;
     return tandem_journal_open(&t->journal, t->journal_path, t->state.metrics_bytes);
@@ -321,7 +328,7 @@ void tandem_trainer_close(tandem_trainer *t)
     tandem_buffer_free(&t->settings);
     free(t->parameters);
     free(t->best);
-    free(t->order);
+    tandem_epoch_free(&t->epoch);
     free(t->journal_path);
     free(t->folder);
 }

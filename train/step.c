@@ -108,12 +108,12 @@ static int lay_out_bi(bi_batch *out, tandem_arena *arena, const tandem_examples 
         return TANDEM_ERROR;
     }
     for (size_t i = 0; i < n; i++) {
-        out->sequences[i].first = tandem_token_store_get(examples->queries, out->texts.queries[i]);
-        out->sequences[i].pair = false;
+        out->sequences[i] = (tandem_sequence){
+            .first = tandem_token_store_get(examples->queries, out->texts.queries[i]), .side = TANDEM_QUERY};
     }
     for (size_t j = 0; j < m; j++) {
-        out->sequences[n + j].first = tandem_token_store_get(examples->documents, out->texts.documents[j]);
-        out->sequences[n + j].pair = false;
+        out->sequences[n + j] = (tandem_sequence){
+            .first = tandem_token_store_get(examples->documents, out->texts.documents[j]), .side = TANDEM_DOCUMENT};
     }
     TANDEM_TRY(tandem_batch_known(&starts, &known, examples, &out->texts, arena));
     TANDEM_TRY(tandem_batch_classes(&classes, starts, known, &out->texts, arena));
@@ -150,35 +150,86 @@ static int set_teacher(bi_batch *batch, const tandem_examples *examples, tandem_
     return TANDEM_OK;
 }
 
-/* Queries and documents have gone through one forward; so do their gradients backward. */
-static int backward(const tandem_tensor *embeddings, const tandem_tensor *queries, const tandem_tensor *documents)
+/* The embeddings of all sequences, in the forward's order, without what backward would need. */
+static int embed_parts(tandem_tensor **out, tandem_stepper *stepper, tandem_dropout dropout)
 {
-    const tandem_tensor *sides[2] = {queries, documents};
-    tandem_tensor *gradient = NULL;
+    tandem_forward *forward = &stepper->forward;
+    size_t dim = tandem_model_describe(stepper->model)->width;
+    int64_t shape[2] = {(int64_t)forward->count, (int64_t)dim};
+    float *rows = tandem_arena_alloc(stepper->arena, forward->count, dim * sizeof *rows);
+    int rc = rows == NULL ? TANDEM_ERROR : TANDEM_OK, previous = tandem_grad_enable(0);
 
-    TANDEM_TRY(tandem_op_cat(&gradient, sides, 2, 0));
-    return tandem_backward_with(embeddings, gradient);
+    for (size_t part = 0; rc == TANDEM_OK && part < forward->parts; part++) {
+        tandem_tensor *embeddings = NULL;
+
+        rc = tandem_scope_begin();
+        if (rc == TANDEM_OK) {
+            rc = tandem_forward_part(&embeddings, forward, stepper->model, part, dropout);
+            rc = rc < 0 ? rc : tandem_tensor_read(embeddings, rows + forward->starts[part] * dim);
+            tandem_scope_end();
+        }
+    }
+    tandem_grad_enable(previous);
+    return rc < 0 ? rc : tandem_tensor_from(out, rows, shape, 2);
 }
 
+/* Each part forward again, under the same dropout masks, and backward from its rows of the gradient. */
+static int backward_parts(tandem_stepper *stepper, const tandem_tensor *gradient, tandem_dropout dropout)
+{
+    const tandem_forward *forward = &stepper->forward;
+    int rc = TANDEM_OK;
+
+    for (size_t part = 0; rc == TANDEM_OK && part < forward->parts; part++) {
+        tandem_tensor *embeddings = NULL, *rows = NULL;
+        int64_t first = (int64_t)forward->starts[part], count = (int64_t)forward->starts[part + 1] - first;
+
+        rc = tandem_scope_begin();
+        if (rc == TANDEM_OK) {
+            rc = tandem_forward_part(&embeddings, &stepper->forward, stepper->model, part, dropout);
+            rc = rc < 0 ? rc : tandem_op_narrow(&rows, gradient, 0, first, count);
+            rc = rc < 0 ? rc : tandem_backward_with(embeddings, rows);
+            tandem_scope_end();
+        }
+    }
+    return rc;
+}
+
+/* The loss, and its gradient by the embeddings, both in the forward's order. */
+static int loss_of(double *loss, tandem_tensor **gradient, const tandem_forward *forward,
+                   const tandem_tensor *embeddings, const bi_batch *batch)
+{
+    tandem_tensor *rows = NULL, *queries = NULL, *documents = NULL, *sides[2] = {NULL, NULL}, *joined = NULL;
+    int64_t n = (int64_t)batch->texts.n, m = (int64_t)batch->texts.m;
+
+    TANDEM_TRY(tandem_op_index_select(&rows, embeddings, 0, forward->positions, forward->count));
+    TANDEM_TRY(tandem_op_narrow(&queries, rows, 0, 0, n));
+    TANDEM_TRY(tandem_op_narrow(&documents, rows, 0, n, m));
+    TANDEM_TRY(tandem_bi_loss_run(loss, &sides[0], &sides[1], queries, documents, &batch->candidates));
+    TANDEM_TRY(tandem_op_cat(&joined, (const tandem_tensor *const *)sides, 2, 0));
+    return tandem_op_index_select(gradient, joined, 0, forward->order, forward->count);
+}
+
+/* In one part directly; in several by GradCache (Gao et al. 2021): all embeddings without
+ * graphs, the loss from them, then part by part again, with the gradient that it gave. */
 static int bi_forward_backward(tandem_step_figures *figures, tandem_stepper *stepper, const bi_batch *batch,
                                tandem_dropout dropout)
 {
-    tandem_tensor *embeddings = NULL, *queries = NULL, *documents = NULL;
-    tandem_tensor *query_gradients = NULL, *document_gradients = NULL;
-    int64_t n = (int64_t)batch->texts.n, m = (int64_t)batch->texts.m;
+    tandem_forward *forward = &stepper->forward;
+    tandem_tensor *embeddings = NULL, *gradient = NULL;
+    bool whole = forward->parts == 1;
 
-    TANDEM_TRY(tandem_forward_run(&embeddings, &figures->tokens, &stepper->forward, stepper->model, batch->sequences,
-                                  batch->texts.n + batch->texts.m, dropout));
-    TANDEM_TRY(tandem_op_narrow(&queries, embeddings, 0, 0, n));
-    TANDEM_TRY(tandem_op_narrow(&documents, embeddings, 0, n, m));
-    TANDEM_TRY(tandem_bi_loss_run(&figures->loss, &query_gradients, &document_gradients, queries, documents,
-                                  &batch->candidates));
-    return isfinite(figures->loss) ? backward(embeddings, query_gradients, document_gradients) : TANDEM_OK;
+    TANDEM_TRY(whole ? tandem_forward_part(&embeddings, forward, stepper->model, 0, dropout)
+                     : embed_parts(&embeddings, stepper, dropout));
+    TANDEM_TRY(loss_of(&figures->loss, &gradient, forward, embeddings, batch));
+    if (!isfinite(figures->loss)) {
+        return TANDEM_OK;
+    }
+    return whole ? tandem_backward_with(embeddings, gradient) : backward_parts(stepper, gradient, dropout);
 }
 
 int tandem_step_bi(tandem_step_figures *figures, tandem_stepper *stepper, const tandem_examples *examples,
-                   const uint32_t *batch, size_t count, const tandem_loss_settings *settings, bool train, uint64_t seed,
-                   uint64_t step)
+                   const uint32_t *batch, size_t count, const tandem_loss_settings *settings, size_t forward_tokens,
+                   bool train, uint64_t seed, uint64_t step)
 {
     bi_batch laid_out = {0};
 
@@ -187,7 +238,11 @@ int tandem_step_bi(tandem_step_figures *figures, tandem_stepper *stepper, const 
     TANDEM_TRY(lay_out_bi(&laid_out, stepper->arena, examples, batch, count));
     laid_out.candidates.settings = settings;
     laid_out.candidates.scratch = stepper->scratch;
+    TANDEM_TRY(tandem_forward_plan(&stepper->forward, stepper->model, laid_out.sequences,
+                                   laid_out.texts.n + laid_out.texts.m, forward_tokens));
     figures->pairs = count;
+    figures->tokens = stepper->forward.tokens;
+    figures->parts = stepper->forward.parts;
     TANDEM_TRY(tandem_scope_begin());
     int previous = tandem_grad_enable(1);
     int rc = set_teacher(&laid_out, examples, stepper->arena);
@@ -217,8 +272,9 @@ static float label_of(const tandem_loss_settings *settings, bool positive, float
 static void add_pair(cross_batch *out, size_t row, const tandem_examples *examples, uint32_t query, uint32_t document,
                      bool positive, float score, const tandem_loss_settings *settings)
 {
-    out->sequences[row] = (tandem_sequence){tandem_token_store_get(examples->queries, query),
-                                            tandem_token_store_get(examples->documents, document), true};
+    out->sequences[row] = (tandem_sequence){.first = tandem_token_store_get(examples->queries, query),
+                                            .second = tandem_token_store_get(examples->documents, document),
+                                            .pair = true};
     out->labels[row] = label_of(settings, positive, score);
     out->offsets[row] = (float)(settings->offset_scale * (double)score);
 }
@@ -285,13 +341,10 @@ static int lay_out_cross(cross_batch *out, tandem_arena *arena, const tandem_exa
 /* Tokens of group g as the model reads them. */
 static size_t group_tokens(const tandem_model *model, const cross_batch *batch, size_t g)
 {
-    size_t limit = tandem_model_describe(model)->max_length, tokens = 0;
-    size_t special = tandem_tokenizer_special_count(tandem_model_tokenizer(model), true);
+    size_t tokens = 0;
 
     for (size_t row = batch->candidates.starts[g]; row < batch->candidates.starts[g + 1]; row++) {
-        size_t length = batch->sequences[row].first.count + batch->sequences[row].second.count + special;
-
-        tokens += length < limit ? length : limit;
+        tokens += tandem_forward_tokens(model, &batch->sequences[row]);
     }
     return tokens;
 }
@@ -319,12 +372,17 @@ static int cross_forward_backward(tandem_step_figures *figures, tandem_stepper *
                                   size_t all_terms, tandem_dropout dropout)
 {
     const tandem_cross_loss *loss = tandem_cross_loss_at((size_t)part->candidates.settings->name);
-    tandem_tensor *logits = NULL, *mean = NULL, *weighted = NULL;
+    tandem_tensor *sorted = NULL, *logits = NULL, *mean = NULL, *weighted = NULL;
+    tandem_forward *forward = &stepper->forward;
     size_t terms = loss->terms(&part->candidates);
     double value = 0.0;
 
-    TANDEM_TRY(tandem_forward_run(&logits, &figures->tokens, &stepper->forward, stepper->model, part->sequences,
-                                  part->candidates.starts[part->candidates.groups], dropout));
+    TANDEM_TRY(tandem_forward_plan(forward, stepper->model, part->sequences,
+                                   part->candidates.starts[part->candidates.groups], SIZE_MAX));
+    TANDEM_TRY(tandem_forward_part(&sorted, forward, stepper->model, 0, dropout));
+    TANDEM_TRY(tandem_op_index_select(&logits, sorted, 0, forward->positions, forward->count));
+    figures->tokens += forward->tokens;
+    figures->parts++;
     TANDEM_TRY(loss->compute(&mean, logits, &part->candidates));
     TANDEM_TRY(tandem_op_scale(&weighted, mean, terms == 0 ? 0.0 : (double)terms / (double)all_terms));
     TANDEM_TRY(tandem_tensor_item(weighted, &value));

@@ -9,14 +9,10 @@
 #include "train/examples.h"
 #include "train/losses.h"
 
-/* Tokens of one forward of a cross-encoder: a step is cut into forwards of whole
- * groups, at most so many tokens each (one group at least), so that memory does not
- * grow with the batch. 4096 rows keep the matrix products at full speed. */
-enum { TANDEM_FORWARD_TOKENS = 4096 };
-
 typedef struct {
     double loss;
     size_t tokens;
+    size_t parts; /* forwards with a backward of their own */
     size_t pairs; /* (query, positive) pairs of a bi-encoder, (query, passage) pairs of a cross-encoder */
 } tandem_step_figures;
 
@@ -28,12 +24,15 @@ void tandem_stepper_free(tandem_stepper *stepper);                 /* NULL is fi
 
 /* Adds the gradient of the step's loss to the model's gradients, for the examples
  * batch[0 .. count). `step` numbers the dropout masks: one number a step of a run.
- * When the loss is not finite, figures->loss says so, and the gradients are void. */
+ * When the loss is not finite, figures->loss says so, and the gradients are void.
+ * A step of more than `forward_tokens` tokens goes through the model in parts of at most
+ * so many, one text at least, so that memory does not grow with the batch (GradCache): loss
+ * and gradients are those of one forward, to rounding, for every loss and with dropout. */
 int tandem_step_bi(tandem_step_figures *figures, tandem_stepper *stepper, const tandem_examples *examples,
-                   const uint32_t *batch, size_t count, const tandem_loss_settings *settings, bool train, uint64_t seed,
-                   uint64_t step);
+                   const uint32_t *batch, size_t count, const tandem_loss_settings *settings, size_t forward_tokens,
+                   bool train, uint64_t seed, uint64_t step);
 
-/* `forward_tokens`: of one forward, as above. */
+/* Here a part is whole groups, one at least, whose losses add up. */
 int tandem_step_cross(tandem_step_figures *figures, tandem_stepper *stepper, const tandem_examples *examples,
                       const uint32_t *batch, size_t count, const tandem_loss_settings *settings, size_t forward_tokens,
                       bool train, uint64_t seed, uint64_t step);

@@ -12,64 +12,57 @@
 /* So many steps in a row without a finite gradient are a run that has diverged. */
 enum { MAX_SKIPPED_IN_ROW = 10 };
 
-static uint64_t epoch_of(const tandem_trainer *t)
+static bool finished(const tandem_trainer *t)
 {
-    return t->state.step / t->steps_an_epoch;
+    return t->state.epoch == (uint64_t)t->config->epochs;
 }
 
 /* ---- before a step ---------------------------------------------------------------------- */
-static bool refresh_due(const tandem_trainer *t, uint64_t epoch)
+static bool refresh_due(const tandem_trainer *t)
 {
-    uint64_t every = (uint64_t)t->config->mining.refresh_epochs;
+    uint64_t every = (uint64_t)t->config->mining.refresh_epochs, step = t->state.step;
 
-    return every > 0 && epoch % every == 0 && t->state.mined_epochs != epoch + 1 &&
-           t->state.step % t->steps_an_epoch == 0 && (epoch > 0 || t->config->data.groups == NULL);
+    return every > 0 && t->state.epoch % every == 0 && step == t->state.epoch_start && t->state.mined_at != step + 1 &&
+           (step > 0 || t->config->data.groups == NULL);
 }
 
-static int refresh(tandem_trainer *t, uint64_t epoch)
+static int refresh(tandem_trainer *t)
 {
     double start = tandem_seconds();
+    uint64_t epoch = t->state.epoch;
     tandem_groups *groups = NULL;
     tandem_mining_statistics statistics;
 
     TANDEM_TRY(tandem_refresh_negatives(&groups, &statistics, t->model, t->dataset, t->split, t->base, t->config, epoch));
     tandem_groups_free(t->mined);
     t->mined = groups;
-    t->state.mined_epochs = epoch + 1;
+    t->state.mined_at = t->state.step + 1;
+    t->planned = false;
     TANDEM_TRY(tandem_trainer_make_examples(t));
     tandem_log_info("epoch %llu: mined %zu negatives for %zu queries in %.0f s", (unsigned long long)epoch + 1,
                     statistics.mined, statistics.queries, tandem_seconds() - start);
     return tandem_journal_add_mining(t->journal, epoch, statistics.mined, tandem_seconds() - start);
 }
 
-static int prepare_epoch(tandem_trainer *t)
+/* What the next step trains on. */
+static int prepare_step(tandem_trainer *t)
 {
-    uint64_t epoch = epoch_of(t);
-
-    if (refresh_due(t, epoch)) {
-        TANDEM_TRY(refresh(t, epoch));
+    if (refresh_due(t)) {
+        TANDEM_TRY(refresh(t));
     }
-    if (t->ordered_epochs != epoch + 1) {
-        tandem_epoch_order(t->order, t->examples->count, (uint64_t)t->config->seed, epoch);
-        t->ordered_epochs = epoch + 1;
-    }
-    return TANDEM_OK;
+    return t->planned ? TANDEM_OK : tandem_trainer_plan_epoch(t);
 }
 
 /* ---- a step -------------------------------------------------------------------------------- */
 static int forward_backward(tandem_step_figures *figures, tandem_trainer *t)
 {
-    size_t batch = (size_t)t->config->batch_size;
-    size_t first = (size_t)(t->state.step % t->steps_an_epoch) * batch, left = t->examples->count - first;
-    size_t count = left < batch ? left : batch;
+    size_t batch = (size_t)(t->state.step - t->state.epoch_start);
+    size_t first = t->epoch.starts[batch], count = t->epoch.starts[batch + 1] - first;
 
     memset(t->gradients, 0, t->floats * sizeof *t->gradients);
-    if (!t->cross) {
-        return tandem_step_bi(figures, t->stepper, t->examples, t->order + first, count, &t->config->loss, true,
-                              t->dropout_seed, t->state.step);
-    }
-    return tandem_step_cross(figures, t->stepper, t->examples, t->order + first, count, &t->config->loss,
-                             TANDEM_FORWARD_TOKENS, true, t->dropout_seed, t->state.step);
+    return (t->cross ? tandem_step_cross : tandem_step_bi)(figures, t->stepper, t->examples, t->epoch.order + first, count,
+                                                           &t->config->loss, (size_t)t->config->forward_tokens, true,
+                                                           t->dropout_seed, t->state.step);
 }
 
 /* Counts a step that gave nothing to learn from; fails when there are too many. */
@@ -108,9 +101,13 @@ static int do_step(tandem_trainer *t)
     bool skipped = !isfinite(norm);
     int rc = skipped ? skip_step(t, figures.loss, norm) : update(t, norm, rate);
     double seconds = tandem_seconds() - start;
-    tandem_journal_step line = {t->state.step + 1, epoch_of(t), figures.loss, rate, norm, figures.pairs, figures.tokens, seconds, skipped};
+    tandem_journal_step line = {t->state.step + 1, t->state.epoch, figures.loss, rate, norm, figures.pairs, figures.tokens, seconds, skipped};
 
-    t->state.step++;
+    if (++t->state.step - t->state.epoch_start == t->epoch.batches) {
+        t->state.epoch++;
+        t->state.epoch_start = t->state.step;
+        t->planned = false;
+    }
     t->state.pairs += figures.pairs;
     t->state.tokens += figures.tokens;
     t->state.seconds += seconds;
@@ -132,7 +129,7 @@ static bool evaluation_due(const tandem_trainer *t)
     if (t->dev == NULL || step == 0 || t->state.evaluated_step == step) {
         return false;
     }
-    return step == t->total_steps || due(step, every > 0 ? every : t->steps_an_epoch);
+    return finished(t) || (every > 0 ? due(step, every) : step == t->state.epoch_start);
 }
 
 static int evaluate(tandem_trainer *t)
@@ -167,22 +164,36 @@ static int between_steps(tandem_trainer *t)
     if (evaluation_due(t)) {
         TANDEM_TRY(evaluate(t));
     }
-    if (t->state.step > 0 && t->saved_step != t->state.step && t->state.step < t->total_steps &&
+    if (t->state.step > 0 && t->saved_step != t->state.step && !finished(t) &&
         due(t->state.step, (uint64_t)t->config->checkpoint.every_steps)) {
         TANDEM_TRY(save_checkpoint(t));
     }
-    if (tandem_interrupted() && t->state.step < t->total_steps) {
+    if (tandem_interrupted() && !finished(t)) {
         return tandem_error_code(TANDEM_INTERRUPTED, "interrupted");
     }
-    return t->state.step < t->total_steps ? prepare_epoch(t) : TANDEM_OK;
+    return finished(t) ? TANDEM_OK : prepare_step(t);
+}
+
+static void log_plan(const tandem_trainer *t)
+{
+    size_t negatives = 0;
+
+    for (size_t i = 0; i < t->examples->count; i++) {
+        negatives += t->examples->items[i].negative_count;
+    }
+    tandem_log_info("%zu examples with %zu hard negatives, %llu steps (%llu in this epoch, %llu of warm-up), %zu threads",
+                    t->examples->count, negatives, (unsigned long long)t->total_steps,
+                    (unsigned long long)t->epoch.batches, (unsigned long long)t->warmup_steps, tandem_machine_threads());
 }
 
 static int run_steps(tandem_trainer *t)
 {
+    TANDEM_TRY(between_steps(t));
+    log_plan(t);
     tandem_progress *progress = tandem_progress_new("training", "steps", t->total_steps);
-    int rc = between_steps(t);
+    int rc = TANDEM_OK;
 
-    while (rc == TANDEM_OK && t->state.step < t->total_steps) {
+    while (rc == TANDEM_OK && !finished(t)) {
         char note[32];
 
         rc = do_step(t);
@@ -200,6 +211,9 @@ static int run_steps(tandem_trainer *t)
 static int save_and_leave(tandem_trainer *t)
 {
     TANDEM_TRY(save_checkpoint(t));
+    if (t->total_steps == 0) {
+        return tandem_error_code(TANDEM_INTERRUPTED, "interrupted before step 1; --resume continues from %s", t->folder);
+    }
     return tandem_error_code(TANDEM_INTERRUPTED, "interrupted at step %llu of %llu; --resume continues from %s",
                              (unsigned long long)t->state.step, (unsigned long long)t->total_steps, t->folder);
 }
@@ -218,18 +232,6 @@ static tandem_train_result result_of(const tandem_trainer *t)
         .best_metric = t->state.best_metric,
         .best_step = (size_t)t->state.best_step,
     };
-}
-
-static void log_plan(const tandem_trainer *t)
-{
-    size_t negatives = 0;
-
-    for (size_t i = 0; i < t->examples->count; i++) {
-        negatives += t->examples->items[i].negative_count;
-    }
-    tandem_log_info("%zu examples with %zu hard negatives, %llu steps (%llu an epoch, %llu of warm-up), %zu threads",
-                    t->examples->count, negatives, (unsigned long long)t->total_steps,
-                    (unsigned long long)t->steps_an_epoch, (unsigned long long)t->warmup_steps, tandem_machine_threads());
 }
 
 static int run(tandem_train_result *out, tandem_trainer *t, bool resume)

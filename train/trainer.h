@@ -16,6 +16,7 @@
 #include "train/examples.h"
 #include "train/journal.h"
 #include "train/optimizer.h"
+#include "train/sampler.h"
 #include "train/step.h"
 
 typedef struct {
@@ -41,11 +42,11 @@ typedef struct {
     float *best;                /* [floats] with dev, else NULL */
     size_t floats;
     const tandem_parameter **parameters;
-    uint32_t *order;            /* of the examples in epoch ordered_epochs - 1 */
-    uint64_t ordered_epochs;
+    tandem_epoch epoch;         /* the batches of epoch state.epoch, once it is planned */
+    bool planned;
     uint64_t dropout_seed;
 
-    uint64_t steps_an_epoch, total_steps, warmup_steps;
+    uint64_t total_steps, warmup_steps; /* as far as the epoch's batches tell; exact in the last one */
     uint64_t saved_step; /* of the newest checkpoint of this process; UINT64_MAX: none */
     tandem_hash data;
     tandem_train_state state;
@@ -57,6 +58,9 @@ int tandem_trainer_open(tandem_trainer *trainer, bool resume);
 void tandem_trainer_close(tandem_trainer *trainer);
 /* The examples of the groups as they are now: mined ones, else base. */
 int tandem_trainer_make_examples(tandem_trainer *trainer);
+/* Plans the batches of the epoch that the state names, and the steps that follow from it. An error when there
+ * is nothing to train on. */
+int tandem_trainer_plan_epoch(tandem_trainer *trainer);
 /* A view of the trainer for checkpoint.h; state is copied. */
 tandem_checkpoint tandem_trainer_checkpoint(const tandem_trainer *trainer);
 

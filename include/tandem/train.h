@@ -23,10 +23,13 @@ typedef struct {
     struct {
         char *dataset, *split, *groups;
         int64_t negatives; /* of each group used per step */
+        int64_t negative_sampling; /* choice: first | random */
+        int64_t sampler;           /* choice: random | no_duplicates */
     } data;
     int64_t max_length;
     tandem_loss_settings loss;
     int64_t batch_size; /* groups a step */
+    int64_t forward_tokens; /* of one pass through the model, at most; a step is cut into such */
     int64_t epochs;
     double learning_rate, warmup_ratio, weight_decay, max_grad_norm;
     int64_t seed;

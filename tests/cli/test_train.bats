@@ -62,7 +62,7 @@ interrupted() {
             [ "$status" -eq 0 ]
             break
         fi
-        grep -q "interrupted at step" stderr
+        grep -q "interrupted" stderr
         [ ! -e "$out" ]
         stops=$((stops + 1))
     done
@@ -165,7 +165,7 @@ interrupted() {
     status=0
     wait "$pid" || status=$?
     [ "$status" -eq 130 ]
-    grep -q "interrupted at step 0" stderr
+    grep -q "interrupted before step 1" stderr
     "$TANDEM" -q train bi bi.json -o parts "$@" --resume
     cmp whole/model.safetensors parts/model.safetensors
 }

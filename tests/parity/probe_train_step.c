@@ -1,12 +1,14 @@
 /* probe_train_step bi|cross MODEL GROUPS OUT [KEY=VALUE...]: one training step over all
- * groups in file order, without dropout: writes OUT.gradients.safetensors and, after one
+ * groups in file order: writes OUT.gradients.safetensors and, after one
  * update, OUT.weights.safetensors, both under the parameters' names; prints the loss
- * and the norm of the gradient. KEY is a setting of `tandem train`, or forward_tokens. */
+ * and the norm of the gradient. KEY is a setting of `tandem train`; "dropout" among
+ * them turns dropout on. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tandem/groups.h"
+#include "tandem/machine.h"
 #include "tandem/memory.h"
 #include "tandem/safetensors.h"
 #include "tandem/train.h"
@@ -33,7 +35,7 @@ static int dump(const tandem_model *model, const float *arena, const char *prefi
 }
 
 static int step(tandem_model *model, const tandem_examples *examples, const tandem_train_config *config, bool cross,
-                size_t forward_tokens, const char *out)
+                bool dropout, const char *out)
 {
     size_t floats = 0;
     float *weights = tandem_model_parameters(model, &floats), *gradients = tandem_model_gradients(model);
@@ -48,20 +50,22 @@ static int step(tandem_model *model, const tandem_examples *examples, const tand
     }
     TANDEM_TRY(tandem_stepper_new(&stepper, model));
     TANDEM_TRY(tandem_adamw_for_model(&adamw, model, config->weight_decay));
-    TANDEM_TRY(cross ? tandem_step_cross(&figures, stepper, examples, batch, examples->count, &config->loss, forward_tokens, false, 0, 0)
-                     : tandem_step_bi(&figures, stepper, examples, batch, examples->count, &config->loss, false, 0, 0));
+    TANDEM_TRY((cross ? tandem_step_cross : tandem_step_bi)(&figures, stepper, examples, batch, examples->count,
+                                                            &config->loss, (size_t)config->forward_tokens, dropout,
+                                                            7, 3));
     TANDEM_TRY(tandem_norm(&norm, gradients, floats));
     TANDEM_TRY(dump(model, gradients, out, "gradients"));
     tandem_adamw_step(adamw, weights, gradients, config->learning_rate, tandem_clip_scale(norm, config->max_grad_norm));
     TANDEM_TRY(dump(model, weights, out, "weights"));
-    printf("{\"loss\": %.9g, \"norm\": %.9g, \"tokens\": %zu}\n", figures.loss, norm, figures.tokens);
+    printf("{\"loss\": %.9g, \"norm\": %.9g, \"tokens\": %zu, \"parts\": %zu, \"peak\": %zu}\n", figures.loss, norm,
+           figures.tokens, figures.parts, tandem_machine_peak_rss());
     tandem_adamw_free(adamw);
     tandem_stepper_free(stepper);
     free(batch);
     return TANDEM_OK;
 }
 
-static int run(bool cross, char **argv, const tandem_train_config *config, size_t forward_tokens)
+static int run(bool cross, char **argv, const tandem_train_config *config, bool dropout)
 {
     tandem_model *model = NULL;
     tandem_groups *groups = NULL;
@@ -75,7 +79,7 @@ static int run(bool cross, char **argv, const tandem_train_config *config, size_
         TANDEM_TRY(tandem_model_load(&options.teacher, config->loss.teacher, NULL));
     }
     TANDEM_TRY(tandem_examples_new(&examples, groups, model, &options));
-    TANDEM_TRY(step(model, examples, config, cross, forward_tokens, argv[4]));
+    TANDEM_TRY(step(model, examples, config, cross, dropout, argv[4]));
     tandem_examples_free(examples);
     tandem_groups_free(groups);
     tandem_model_free(options.teacher);
@@ -86,7 +90,8 @@ static int run(bool cross, char **argv, const tandem_train_config *config, size_
 int main(int argc, char **argv)
 {
     tandem_train_config config = {0};
-    size_t rows = 0, forward_tokens = TANDEM_FORWARD_TOKENS;
+    size_t rows = 0;
+    bool dropout = false;
 
     if (argc < 5) {
         fprintf(stderr, "usage: probe_train_step bi|cross MODEL GROUPS OUT [KEY=VALUE...]\n");
@@ -97,13 +102,13 @@ int main(int argc, char **argv)
     int rc = tandem_settings_init(&config, table, rows);
 
     for (int i = 5; rc == 0 && i < argc; i++) {
-        if (strncmp(argv[i], "forward_tokens=", 15) == 0) {
-            forward_tokens = strtoull(argv[i] + 15, NULL, 10);
+        if (strcmp(argv[i], "dropout") == 0) {
+            dropout = true;
         } else {
             rc = tandem_settings_set(&config, table, rows, argv[i]);
         }
     }
-    rc = rc < 0 ? rc : run(cross, argv, &config, forward_tokens);
+    rc = rc < 0 ? rc : run(cross, argv, &config, dropout);
     if (rc < 0) {
         fprintf(stderr, "probe_train_step: %s\n", tandem_error_message());
     }

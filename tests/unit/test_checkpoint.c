@@ -125,7 +125,7 @@ static void test_mined_groups_and_missing_metric(void **state)
     assert_int_equal(tandem_groups_add(groups, false, "d2", "no", 2, 0.25F), 0);
     assert_int_equal(tandem_groups_finish(groups), 0);
     r->checkpoint.mined = groups;
-    r->checkpoint.state.mined_epochs = 2;
+    r->checkpoint.state.mined_at = 2;
     r->checkpoint.state.best_metric = NAN;
     write_at(r, 10);
     char *path = found(r);

@@ -1,46 +1,17 @@
-/* Epoch orders, and what training makes of groups: examples, known positives, masks. */
+/* Batches, and what training makes of groups: examples, known positives, masks. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "train/examples.h"
 #include "train/in_batch.h"
-
-/* ---- order -------------------------------------------------------------------------- */
-enum { COUNT = 1000 };
-
-static void test_order_is_a_permutation(void **state)
-{
-    (void)state;
-    uint32_t order[COUNT];
-    bool seen[COUNT] = {false};
-
-    tandem_epoch_order(order, COUNT, 13, 0);
-    for (size_t i = 0; i < COUNT; i++) {
-        assert_true(order[i] < COUNT);
-        assert_false(seen[order[i]]);
-        seen[order[i]] = true;
-    }
-}
-
-static void test_order_depends_on_seed_and_epoch_alone(void **state)
-{
-    (void)state;
-    uint32_t a[COUNT], b[COUNT], other_epoch[COUNT], other_seed[COUNT];
-
-    tandem_epoch_order(a, COUNT, 13, 2);
-    tandem_epoch_order(other_epoch, COUNT, 13, 3);
-    tandem_epoch_order(other_seed, COUNT, 14, 2);
-    tandem_epoch_order(b, COUNT, 13, 2);
-    assert_memory_equal(a, b, sizeof a);
-    assert_memory_not_equal(a, other_epoch, sizeof a);
-    assert_memory_not_equal(a, other_seed, sizeof a);
-}
+#include "train/sampler.h"
 
 /* ---- groups --------------------------------------------------------------------------- */
 static void begin(tandem_groups *groups, const char *id, const char *query)
@@ -214,6 +185,160 @@ static void test_lists(void **state)
     tandem_groups_free(groups);
 }
 
+/* Of four negatives two are drawn: over the epochs every pair, in any order; the same again for the same epoch. */
+static void test_drawn_for_an_epoch(void **state)
+{
+    (void)state;
+    tandem_groups *groups = NULL;
+    tandem_examples *examples = NULL;
+    tandem_examples_options options = {.negatives = 2, .draw = true};
+    bool seen[16] = {false};
+    size_t pairs = 0;
+
+    assert_int_equal(tandem_groups_new(&groups), 0);
+    begin(groups, "q", "red");
+    add(groups, true, "rose", NAN);
+    for (size_t i = 0; i < 4; i++) {
+        add(groups, false, (const char *[]){"sky", "sea", "grass", "snow"}[i], (float)i);
+    }
+    assert_int_equal(tandem_groups_finish(groups), 0);
+    assert_int_equal(tandem_examples_new(&examples, groups, NULL, &options), 0);
+    const tandem_example *item = examples->items;
+
+    for (uint64_t epoch = 0; epoch < 200; epoch++) {
+        assert_int_equal(tandem_examples_draw(examples, 13, epoch), 0);
+        assert_int_equal(item->negative_count, 2);
+        size_t first = (size_t)item->negative_scores[0], second = (size_t)item->negative_scores[1];
+
+        assert_int_not_equal(item->negatives[0], item->negatives[1]);
+        assert_int_equal(item->negatives[0], item->pool[first]);
+        pairs += seen[4 * first + second] ? 0 : 1;
+        seen[4 * first + second] = true;
+    }
+    assert_int_equal(pairs, 12);
+    float before = item->negative_scores[0], last = item->negative_scores[1];
+    assert_int_equal(tandem_examples_draw(examples, 13, 7), 0);
+    assert_int_equal(tandem_examples_draw(examples, 13, 199), 0);
+    assert_true(item->negative_scores[0] == before && item->negative_scores[1] == last);
+    tandem_examples_free(examples);
+    tandem_groups_free(groups);
+}
+
+/* ---- batches ------------------------------------------------------------------------------ */
+enum { COUNT = 1000, BATCH = 32 };
+
+/* COUNT groups over few texts: a query of 400, a positive of 500, a negative of 300; some texts are
+ * both queries and documents, and "t0" is in every tenth group. */
+static tandem_examples *crowded(tandem_groups **groups)
+{
+    tandem_random random = tandem_random_stream(3, "texts", 0);
+
+    assert_int_equal(tandem_groups_new(groups), 0);
+    for (size_t g = 0; g < COUNT; g++) {
+        char query[16], positive[16], negative[16];
+
+        snprintf(query, sizeof query, "t%d", (int)tandem_random_below(&random, 400));
+        snprintf(positive, sizeof positive, "t%d", 350 + (int)tandem_random_below(&random, 500));
+        snprintf(negative, sizeof negative, "t%d", g % 10 == 0 ? 0 : 800 + (int)tandem_random_below(&random, 300));
+        begin(*groups, "q", query);
+        add(*groups, true, positive, NAN);
+        add(*groups, false, negative, NAN);
+    }
+    assert_int_equal(tandem_groups_finish(*groups), 0);
+    return make(*groups, 1, false);
+}
+
+static void check_epoch(const tandem_epoch *epoch, size_t count, size_t batch_size)
+{
+    bool seen[COUNT] = {false};
+
+    assert_int_equal(epoch->count, count);
+    assert_int_equal(epoch->starts[0], 0);
+    assert_int_equal(epoch->starts[epoch->batches], count);
+    for (size_t b = 0; b < epoch->batches; b++) {
+        assert_true(epoch->starts[b] < epoch->starts[b + 1]);
+        assert_true(epoch->starts[b + 1] - epoch->starts[b] <= batch_size);
+    }
+    for (size_t i = 0; i < count; i++) {
+        assert_true(epoch->order[i] < count);
+        assert_false(seen[epoch->order[i]]);
+        seen[epoch->order[i]] = true;
+    }
+}
+
+static void test_an_epoch_has_every_example_once(void **state)
+{
+    (void)state;
+    tandem_groups *groups = NULL;
+    tandem_examples *examples = crowded(&groups);
+    tandem_epoch a, b, other_epoch, other_seed;
+
+    for (tandem_sampler sampler = TANDEM_SAMPLER_RANDOM; sampler <= TANDEM_SAMPLER_NO_DUPLICATES; sampler++) {
+        assert_int_equal(tandem_epoch_plan(&a, examples, sampler, BATCH, 13, 2), 0);
+        assert_int_equal(tandem_epoch_plan(&other_epoch, examples, sampler, BATCH, 13, 3), 0);
+        assert_int_equal(tandem_epoch_plan(&other_seed, examples, sampler, BATCH, 14, 2), 0);
+        assert_int_equal(tandem_epoch_plan(&b, examples, sampler, BATCH, 13, 2), 0);
+        check_epoch(&a, COUNT, BATCH);
+        check_epoch(&other_epoch, COUNT, BATCH);
+        assert_int_equal(a.batches, b.batches);
+        assert_memory_equal(a.order, b.order, COUNT * sizeof *a.order);
+        assert_memory_not_equal(a.order, other_epoch.order, COUNT * sizeof *a.order);
+        assert_memory_not_equal(a.order, other_seed.order, COUNT * sizeof *a.order);
+        tandem_epoch_free(&a);
+        tandem_epoch_free(&b);
+        tandem_epoch_free(&other_epoch);
+        tandem_epoch_free(&other_seed);
+    }
+    tandem_examples_free(examples);
+    tandem_groups_free(groups);
+}
+
+/* The texts of a batch by their bytes. A text that an example itself has twice counts once. */
+static size_t duplicates(const tandem_epoch *epoch, size_t b, const tandem_groups *groups)
+{
+    size_t count = 0;
+    uint32_t texts[3 * BATCH];
+
+    for (size_t i = epoch->starts[b], used = 0; i < epoch->starts[b + 1]; i++) {
+        const tandem_group *group = &groups->items[epoch->order[i]];
+        const uint32_t own[3] = {group->query, group->positives[0].text, group->negatives[0].text};
+        size_t before = used;
+
+        for (size_t k = 0; k < 3; k++) {
+            for (size_t j = 0; j < before; j++) {
+                count += texts[j] == own[k] ? 1 : 0;
+            }
+            texts[used++] = own[k];
+        }
+    }
+    return count;
+}
+
+static void test_no_duplicates(void **state)
+{
+    (void)state;
+    tandem_groups *groups = NULL;
+    tandem_examples *examples = crowded(&groups);
+    tandem_epoch plain, without;
+    size_t found = 0;
+
+    assert_int_equal(tandem_epoch_plan(&plain, examples, TANDEM_SAMPLER_RANDOM, BATCH, 13, 0), 0);
+    assert_int_equal(tandem_epoch_plan(&without, examples, TANDEM_SAMPLER_NO_DUPLICATES, BATCH, 13, 0), 0);
+    for (size_t b = 0; b < plain.batches; b++) {
+        found += duplicates(&plain, b, groups);
+    }
+    assert_true(found > COUNT / 4);
+    for (size_t b = 0; b < without.batches; b++) {
+        assert_int_equal(duplicates(&without, b, groups), 0);
+    }
+    assert_int_equal(plain.batches, 32);
+    assert_in_range(without.batches, 100, 110); /* "t0" is in 100 groups and a few more */
+    tandem_epoch_free(&plain);
+    tandem_epoch_free(&without);
+    tandem_examples_free(examples);
+    tandem_groups_free(groups);
+}
+
 /* ---- a step's texts ----------------------------------------------------------------------- */
 /* The batch red/rose, blue/sky, red/blood with the negatives sky of the first and grass, twice. */
 typedef struct {
@@ -330,8 +455,6 @@ static void test_hash_sees_texts_and_scores(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order_is_a_permutation),
-        cmocka_unit_test(test_order_depends_on_seed_and_epoch_alone),
         cmocka_unit_test(test_one_example_a_positive),
         cmocka_unit_test(test_known_positives_are_no_negatives),
         cmocka_unit_test(test_groups_without_negatives_are_counted),
@@ -339,6 +462,9 @@ int main(void)
         cmocka_unit_test(test_labels_must_suit_the_loss),
         cmocka_unit_test(test_offsets_need_scores),
         cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_drawn_for_an_epoch),
+        cmocka_unit_test(test_an_epoch_has_every_example_once),
+        cmocka_unit_test(test_no_duplicates),
         cmocka_unit_test(test_known_of_a_step),
         cmocka_unit_test(test_classes_of_a_step),
         cmocka_unit_test(test_drawn_negatives),

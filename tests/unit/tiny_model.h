@@ -54,7 +54,7 @@ static char *at(const char *name)
     return tandem_arena_strndup(strings, path, (size_t)length);
 }
 
-static void put(const char *name, const char *text)
+__attribute__((unused)) static void put(const char *name, const char *text)
 {
     assert_int_equal(tandem_file_write(at(name), text, strlen(text)), 0);
 }
@@ -174,7 +174,7 @@ static tandem_model *load(const char *folder, tandem_model_options options)
     return model;
 }
 
-static void assert_load_fails(const char *folder, tandem_model_kind kind, const char *expected)
+__attribute__((unused)) static void assert_load_fails(const char *folder, tandem_model_kind kind, const char *expected)
 {
     tandem_model *model = NULL;
     tandem_model_options options = {.kind = kind};
