@@ -16,7 +16,7 @@
 #include "tandem/memory.h"
 #include "tandem/safetensors.h"
 
-enum { FORMAT = 1, KEPT = 2 };
+enum { FORMAT = 2, KEPT = 2 };
 
 static const char weights_file[] = "weights.safetensors", m_file[] = "adam_m.safetensors",
                   v_file[] = "adam_v.safetensors", best_file[] = "best.safetensors", groups_file[] = "groups.jsonl",
@@ -75,13 +75,25 @@ typedef struct {
 
 static const state_field counters[] = {
     FIELD(step), FIELD(updates), FIELD(skipped), FIELD(skipped_in_row), FIELD(evaluated_step), FIELD(epoch),
-    FIELD(epoch_start), FIELD(mined_at), FIELD(best_step), FIELD(metrics_bytes), FIELD(pairs), FIELD(tokens),
+    FIELD(epoch_start), FIELD(mined_at), FIELD(best_step), FIELD(stale),
+    FIELD(norm_count), FIELD(metrics_bytes), FIELD(pairs), FIELD(tokens),
 };
 static const state_field reals[] = {FIELD(best_metric), FIELD(seconds), FIELD(loss)};
+
+static size_t kept_norms(const tandem_train_state *state)
+{
+    return state->norm_count < TANDEM_SPIKE_WINDOW ? (size_t)state->norm_count : TANDEM_SPIKE_WINDOW;
+}
 
 static void write_state_fields(cJSON *json, const tandem_train_state *state)
 {
     char number[32];
+    cJSON *norms = cJSON_AddArrayToObject(json, "norms");
+
+    for (size_t i = 0; i < kept_norms(state); i++) {
+        snprintf(number, sizeof number, "%.17g", state->norms[i]);
+        cJSON_AddItemToArray(norms, cJSON_CreateRaw(number));
+    }
 
     for (size_t i = 0; i < sizeof counters / sizeof *counters; i++) {
         uint64_t value;
@@ -100,6 +112,23 @@ static void write_state_fields(cJSON *json, const tandem_train_state *state)
     }
 }
 
+static int read_norms(tandem_train_state *state, const cJSON *json, const char *source)
+{
+    const cJSON *norms = tandem_json_member(json, "norms"), *item = NULL;
+    size_t count = 0;
+
+    cJSON_ArrayForEach(item, norms)
+    {
+        if (!cJSON_IsNumber(item) || count == TANDEM_SPIKE_WINDOW) {
+            return tandem_error("%s: norms: expected at most %d numbers", source, TANDEM_SPIKE_WINDOW);
+        }
+        state->norms[count++] = item->valuedouble;
+    }
+    return count == kept_norms(state) ? TANDEM_OK
+                                      : tandem_error("%s: norms: expected %zu, found %zu", source, kept_norms(state),
+                                                     count);
+}
+
 static int read_state_fields(tandem_train_state *state, const cJSON *json, const char *source)
 {
     for (size_t i = 0; i < sizeof counters / sizeof *counters; i++) {
@@ -114,7 +143,7 @@ static int read_state_fields(tandem_train_state *state, const cJSON *json, const
         TANDEM_TRY(tandem_json_get_double_or(json, reals[i].key, source, &value));
         memcpy((char *)state + reals[i].offset, &value, sizeof value);
     }
-    return TANDEM_OK;
+    return read_norms(state, json, source);
 }
 
 static int write_state(const char *folder, const tandem_checkpoint *c)

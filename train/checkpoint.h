@@ -22,6 +22,7 @@
 #include "tandem/groups.h"
 #include "tandem/hash.h"
 #include "tandem/model.h"
+#include "train/optimizer.h"
 
 /* Where the run is. Order, dropout masks, schedule and mining follow from the seed and
  * these numbers: there is no generator state to save. */
@@ -35,6 +36,9 @@ typedef struct {
     uint64_t epoch_start;    /* steps done before it */
     uint64_t mined_at;       /* 1 + the steps done when the negatives were mined last; 0: never */
     uint64_t best_step;
+    uint64_t stale;          /* evaluations since the best one */
+    uint64_t norm_count;     /* norms of gradients so far, */
+    double norms[TANDEM_SPIKE_WINDOW]; /* and the last of them: number i at i modulo the window */
     double best_metric;      /* NaN: no evaluation yet */
     uint64_t metrics_bytes;  /* of metrics.jsonl */
     uint64_t pairs, tokens;     /* trained on so far */

@@ -19,6 +19,7 @@
 static const char *const dtypes[] = {"auto", "fp32", NULL};
 static const char *const drawings[] = {"first", "random", NULL};
 static const char *const samplers[] = {"random", "no_duplicates", NULL}; /* as tandem_sampler */
+static const char *const schedules[] = {"linear", "cosine", "constant", "wsd", NULL}; /* as tandem_schedule */
 static const char *const samplings[] = {"top", "random", NULL};
 /* In the order of the enumerations of loss.h. */
 static const char *const similarities[] = {"auto", "cosine", "dot", NULL};
@@ -86,9 +87,14 @@ static const char *const logarithms[] = {"binary", "natural", NULL};
     INT("forward_tokens", forward_tokens, 1, 1e9, forward_tokens_initial, "tokens that go through the model at once; a greater step is cut into parts, with the same result and no more memory"), \
     INT("epochs", epochs, 1, 100000, "1", "passes over the groups"), \
     DOUBLE("learning_rate", learning_rate, 0, 1, "2e-5", "highest learning rate, reached after the warm-up"), \
-    DOUBLE("warmup_ratio", warmup_ratio, 0, 1, "0.1", "share of the steps in which the rate rises from 0; then it falls to 0"), \
+    DOUBLE("warmup_ratio", warmup_ratio, 0, 1, "0.1", "share of the steps in which the rate rises from 0"), \
+    CHOICE("schedule", schedule, schedules, "linear", "of the learning rate after the warm-up: falls to 0 linearly, or as half a cosine, or stays, or stays and falls over the last steps (warm-up, stable, decay)"), \
+    DOUBLE("decay_ratio", decay_ratio, 0, 1, "0.1", "wsd: share of the steps in which the rate falls to 0"), \
     DOUBLE("weight_decay", weight_decay, 0, 1, "0", "decoupled decay of weights (not of biases and LayerNorm)"), \
     DOUBLE("max_grad_norm", max_grad_norm, 0, 1e9, "1", "largest norm of the gradient; longer ones are scaled down; 0: off"), \
+    DOUBLE("spike_guard", spike_guard, 0, 1e9, "0", "a step whose gradient is longer than so many times the median of the last 64 makes no update; 0: off"), \
+    INT("freeze", freeze, -1, 1000, "-1", "parameters that stay as they are: of the embeddings and so many layers after them; -1: none"), \
+    DOUBLE("layer_decay", layer_decay, 1e-6, 1, "1", "each layer learns at so much of the rate of the one after it, the embeddings below the first"), \
     INT("seed", seed, 0, 4294967295.0, "13", "of order, dropout and new heads"), \
     CHOICE("dtype", dtype, dtypes, "auto", "precision of the arithmetic; auto is fp32 on a CPU"), \
     INT("threads", threads, 0, 4096, "0", "threads; 0: as the command line says, or one a physical core")
@@ -97,7 +103,8 @@ static const char *const logarithms[] = {"binary", "natural", NULL};
     STRING("dev.dataset", dev.dataset, NULL, "dataset to evaluate on while training; the best weights are kept"), \
     STRING("dev.split", dev.split, "dev", "split of it"), \
     STRING("dev.metric", dev.metric, "ndcg@10", "metric that the best weights are chosen by"), \
-    INT("dev.every_steps", dev.every_steps, 0, 1e9, "0", "steps between two evaluations; 0: at the end of each epoch")
+    INT("dev.every_steps", dev.every_steps, 0, 1e9, "0", "steps between two evaluations; 0: at the end of each epoch"), \
+    INT("dev.patience", dev.patience, 0, 1e9, "0", "training ends after so many evaluations in a row without a new best; 0: never")
 
 #define CHECKPOINT_ROWS \
     INT("checkpoint.every_steps", checkpoint.every_steps, 0, 1e9, "500", "steps between two checkpoints; 0: only on a signal")

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tandem/memory.h"
 
@@ -30,7 +31,7 @@ static int cut_spans(tandem_adamw *adamw, const tandem_span *spans, size_t count
             size_t left = spans[i].count - done;
 
             adamw->spans[adamw->span_count++] =
-                (tandem_span){spans[i].offset + done, left < PIECE ? left : PIECE, spans[i].decay};
+                (tandem_span){spans[i].offset + done, left < PIECE ? left : PIECE, spans[i].decay, spans[i].rate};
         }
     }
     return TANDEM_OK;
@@ -58,9 +59,55 @@ int tandem_adamw_new(tandem_adamw **out, size_t floats, const tandem_span *spans
     return TANDEM_OK;
 }
 
-int tandem_adamw_for_model(tandem_adamw **out, const tandem_model *model, double weight_decay)
+/* The first of a layer's places in the arena; a layer's lie together. */
+static tandem_place layer_begin(const tandem_layer_spec *layer)
 {
-    size_t floats = 0, count = tandem_model_parameter_count(model);
+    const tandem_place places[] = {layer->qkv_weight, layer->attention_norm_weight, layer->up_weight,
+                                   layer->output_norm_weight};
+    tandem_place first = layer->qkv_weight;
+
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        first = places[i] >= 0 && places[i] < first ? places[i] : first;
+    }
+    return first;
+}
+
+/* Where what follows the layers begins: the norm at the end, heads, modules. */
+static tandem_place layers_end(const tandem_encoder_spec *spec)
+{
+    const tandem_place places[] = {spec->final_norm_weight, spec->head_weight, spec->head_bias, spec->head_norm_weight,
+                                   spec->classifier_weight, spec->classifier_bias};
+    tandem_place last = layer_begin(&spec->layer[spec->layers - 1]), end = INT64_MAX;
+
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        end = places[i] > last && places[i] < end ? places[i] : end;
+    }
+    for (int64_t i = 0; i < spec->modules; i++) {
+        end = spec->module[i].weight > last && spec->module[i].weight < end ? spec->module[i].weight : end;
+    }
+    return end;
+}
+
+/* 0 of the embeddings, l of layer l from 1, one more of what follows. */
+static int64_t depth_of(const tandem_encoder_spec *spec, const tandem_parameter *parameter)
+{
+    tandem_place place = (tandem_place)parameter->offset;
+    int64_t depth = 0;
+
+    if (place >= layers_end(spec)) {
+        return spec->layers + 1;
+    }
+    while (depth < spec->layers && place >= layer_begin(&spec->layer[depth])) {
+        depth++;
+    }
+    return depth;
+}
+
+int tandem_adamw_for_model(tandem_adamw **out, const tandem_model *model, double weight_decay, int64_t frozen,
+                           double layer_decay)
+{
+    const tandem_encoder_spec *spec = tandem_model_spec(model);
+    size_t floats = 0, count = tandem_model_parameter_count(model), trained = 0;
     tandem_span *spans = tandem_alloc(count, sizeof *spans);
 
     if (spans == NULL) {
@@ -68,13 +115,30 @@ int tandem_adamw_for_model(tandem_adamw **out, const tandem_model *model, double
     }
     for (size_t i = 0; i < count; i++) {
         const tandem_parameter *parameter = tandem_model_parameter(model, i);
+        int64_t depth = depth_of(spec, parameter);
 
-        spans[i] = (tandem_span){parameter->offset, parameter->count, parameter->decay};
+        if (depth > frozen) {
+            spans[trained++] = (tandem_span){parameter->offset, parameter->count, parameter->decay,
+                                             depth < spec->layers ? pow(layer_decay, (double)(spec->layers - depth)) : 1.0};
+        }
     }
     tandem_model_parameters(model, &floats);
-    int rc = tandem_adamw_new(out, floats, spans, count, weight_decay);
+    int rc = trained > 0 ? tandem_adamw_new(out, floats, spans, trained, weight_decay)
+                         : tandem_error_code(TANDEM_USAGE, "freeze is %lld: the model has %lld layers, and nothing is left "
+                                             "to train", (long long)frozen, (long long)spec->layers);
     free(spans);
     return rc;
+}
+
+void tandem_adamw_clear_frozen(const tandem_adamw *adamw, float *gradients)
+{
+    size_t end = 0;
+
+    for (size_t i = 0; i < adamw->span_count; i++) {
+        memset(gradients + end, 0, (adamw->spans[i].offset - end) * sizeof *gradients);
+        end = adamw->spans[i].offset + adamw->spans[i].count;
+    }
+    memset(gradients + end, 0, (adamw->floats - end) * sizeof *gradients);
 }
 
 void tandem_adamw_free(tandem_adamw *adamw)
@@ -112,25 +176,25 @@ static void update_span(float *restrict p, float *restrict m, float *restrict v,
 void tandem_adamw_step(tandem_adamw *adamw, float *parameters, const float *gradients, double learning_rate, double scale)
 {
     double t = (double)++adamw->updates;
-    update_factors plain = {
-        .keep = 1.0F,
-        .one_minus_b1 = (float)(1.0 - adamw->beta1),
-        .beta2 = (float)adamw->beta2,
-        .one_minus_b2 = (float)(1.0 - adamw->beta2),
-        .rate = (float)(learning_rate / (1.0 - pow(adamw->beta1, t))),
-        .root = (float)sqrt(1.0 - pow(adamw->beta2, t)),
-        .epsilon = (float)adamw->epsilon,
-        .scale = (float)scale,
-    };
-    update_factors decayed = plain;
+    double correction1 = 1.0 - pow(adamw->beta1, t), correction2 = 1.0 - pow(adamw->beta2, t);
 
-    decayed.keep = (float)(1.0 - learning_rate * adamw->weight_decay);
 #pragma omp parallel for schedule(static)
     for (size_t i = 0; i < adamw->span_count; i++) {
         tandem_span span = adamw->spans[i];
+        double rate = learning_rate * span.rate;
+        update_factors factors = {
+            .keep = span.decay ? (float)(1.0 - rate * adamw->weight_decay) : 1.0F,
+            .one_minus_b1 = (float)(1.0 - adamw->beta1),
+            .beta2 = (float)adamw->beta2,
+            .one_minus_b2 = (float)(1.0 - adamw->beta2),
+            .rate = (float)(rate / correction1),
+            .root = (float)sqrt(correction2),
+            .epsilon = (float)adamw->epsilon,
+            .scale = (float)scale,
+        };
 
         update_span(parameters + span.offset, adamw->m + span.offset, adamw->v + span.offset,
-                    gradients + span.offset, span.count, span.decay ? decayed : plain);
+                    gradients + span.offset, span.count, factors);
     }
 }
 
@@ -175,18 +239,48 @@ double tandem_clip_scale(double norm, double max)
     return max > 0.0 && scale < 1.0 ? scale : 1.0;
 }
 
-double tandem_schedule_factor(uint64_t step, uint64_t warmup, uint64_t total)
+double tandem_schedule_factor(tandem_schedule schedule, uint64_t step, uint64_t warmup, uint64_t decay, uint64_t total)
 {
     if (step < warmup) {
         return (double)step / (double)warmup;
     }
+    if (schedule == TANDEM_SCHEDULE_CONSTANT) {
+        return 1.0;
+    }
     if (step >= total) {
         return 0.0;
     }
-    return (double)(total - step) / (double)(total - warmup);
+    uint64_t left = total - step;
+
+    if (schedule == TANDEM_SCHEDULE_WSD) {
+        return left < decay ? (double)left / (double)decay : 1.0;
+    }
+    if (schedule == TANDEM_SCHEDULE_COSINE) {
+        return 0.5 * (1.0 + cos(acos(-1.0) * (double)(step - warmup) / (double)(total - warmup)));
+    }
+    return (double)left / (double)(total - warmup);
 }
 
 uint64_t tandem_warmup_steps(double ratio, uint64_t total)
 {
     return (uint64_t)ceil(ratio * (double)total);
+}
+
+static int ascending(const void *left, const void *right)
+{
+    double a = *(const double *)left, b = *(const double *)right;
+
+    return (a > b) - (a < b);
+}
+
+bool tandem_is_spike(double norm, const double *norms, size_t count, double factor)
+{
+    double sorted[TANDEM_SPIKE_WINDOW];
+
+    if (factor <= 0.0 || count < TANDEM_SPIKE_LEAST || count > TANDEM_SPIKE_WINDOW) {
+        return false;
+    }
+    memcpy(sorted, norms, count * sizeof *sorted);
+    qsort(sorted, count, sizeof *sorted, ascending);
+    return norm > factor * sorted[count / 2];
 }

@@ -34,6 +34,12 @@ static int check_settings(const tandem_train_config *config, bool cross)
     if (config->data.dataset == NULL && config->data.groups == NULL) {
         return tandem_error_code(TANDEM_USAGE, "neither \"data.dataset\" nor \"data.groups\" is set: nothing to train on");
     }
+    if (config->learning_rate <= 0.0) {
+        return tandem_error_code(TANDEM_USAGE, "learning_rate is 0: no weight would change");
+    }
+    if (config->dev.patience > 0 && config->dev.dataset == NULL) {
+        return tandem_error_code(TANDEM_USAGE, "dev.patience needs dev.dataset: without evaluations nothing ends a run early");
+    }
     if (config->mining.refresh_epochs > 0 && config->data.dataset == NULL) {
         return tandem_error_code(TANDEM_USAGE, "mining.refresh_epochs needs data.dataset: negatives come from its corpus");
     }
@@ -161,7 +167,8 @@ static int load_model(tandem_trainer *t)
     for (size_t i = 0; i < tandem_model_parameter_count(t->model); i++) {
         t->parameters[i] = tandem_model_parameter(t->model, i);
     }
-    TANDEM_TRY(tandem_adamw_for_model(&t->adamw, t->model, t->config->weight_decay));
+    TANDEM_TRY(tandem_adamw_for_model(&t->adamw, t->model, t->config->weight_decay, t->config->freeze,
+                                      t->config->layer_decay));
     return tandem_stepper_new(&t->stepper, t->model);
 }
 
@@ -198,6 +205,7 @@ int tandem_trainer_plan_epoch(tandem_trainer *t)
                                  (size_t)config->batch_size, seed, epoch));
     t->total_steps = t->state.epoch_start + t->epoch.batches * ((uint64_t)config->epochs - epoch);
     t->warmup_steps = tandem_warmup_steps(config->warmup_ratio, t->total_steps);
+    t->decay_steps = tandem_warmup_steps(config->decay_ratio, t->total_steps);
     t->planned = true;
     return TANDEM_OK;
 }

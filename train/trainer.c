@@ -14,7 +14,9 @@ enum { MAX_SKIPPED_IN_ROW = 10 };
 
 static bool finished(const tandem_trainer *t)
 {
-    return t->state.epoch == (uint64_t)t->config->epochs;
+    uint64_t patience = (uint64_t)t->config->dev.patience;
+
+    return t->state.epoch == (uint64_t)t->config->epochs || (patience > 0 && t->state.stale >= patience);
 }
 
 /* ---- before a step ---------------------------------------------------------------------- */
@@ -65,14 +67,15 @@ static int forward_backward(tandem_step_figures *figures, tandem_trainer *t)
                                                            t->dropout_seed, t->state.step);
 }
 
-/* Counts a step that gave nothing to learn from; fails when there are too many. */
+/* Counts a step that gives nothing to learn from; fails when too many were not finite. */
 static int skip_step(tandem_trainer *t, double loss, double norm)
 {
     unsigned long long step = (unsigned long long)t->state.step + 1;
 
     t->state.skipped++;
-    t->state.skipped_in_row++;
-    tandem_log_warn("step %llu is skipped: loss %g, norm of the gradient %g", step, loss, norm);
+    t->state.skipped_in_row = isfinite(norm) ? 0 : t->state.skipped_in_row + 1;
+    tandem_log_warn("step %llu is skipped: loss %g, norm of the gradient %g%s", step, loss, norm,
+                    isfinite(norm) ? ", a spike" : "");
     if (t->state.skipped_in_row < MAX_SKIPPED_IN_ROW) {
         return TANDEM_OK;
     }
@@ -80,25 +83,43 @@ static int skip_step(tandem_trainer *t, double loss, double norm)
                         "a lower learning_rate may help", MAX_SKIPPED_IN_ROW, step);
 }
 
-static int update(tandem_trainer *t, double norm, double learning_rate)
+static int update(tandem_trainer *t, double norm, double rate)
 {
-    tandem_adamw_step(t->adamw, t->weights, t->gradients, learning_rate, tandem_clip_scale(norm, t->config->max_grad_norm));
+    tandem_adamw_step(t->adamw, t->weights, t->gradients, rate, tandem_clip_scale(norm, t->config->max_grad_norm));
     t->state.updates = t->adamw->updates;
     t->state.skipped_in_row = 0;
     return TANDEM_OK;
 }
 
+/* Whether the norm is out of line with those before it, which it joins. */
+static bool is_spike(tandem_trainer *t, double norm)
+{
+    uint64_t count = t->state.norm_count;
+    bool spike = tandem_is_spike(norm, t->state.norms, count < TANDEM_SPIKE_WINDOW ? (size_t)count : TANDEM_SPIKE_WINDOW,
+                                 t->config->spike_guard);
+
+    t->state.norms[t->state.norm_count++ % TANDEM_SPIKE_WINDOW] = norm;
+    return spike;
+}
+
+static double learning_rate(const tandem_trainer *t)
+{
+    return t->config->learning_rate * tandem_schedule_factor((tandem_schedule)t->config->schedule, t->state.step,
+                                                             t->warmup_steps, t->decay_steps, t->total_steps);
+}
+
 static int do_step(tandem_trainer *t)
 {
     double start = tandem_seconds(), norm = NAN;
-    double rate = t->config->learning_rate * tandem_schedule_factor(t->state.step, t->warmup_steps, t->total_steps);
+    double rate = learning_rate(t);
     tandem_step_figures figures;
 
     TANDEM_TRY(forward_backward(&figures, t));
     if (isfinite(figures.loss)) {
+        tandem_adamw_clear_frozen(t->adamw, t->gradients);
         TANDEM_TRY(tandem_norm(&norm, t->gradients, t->floats));
     }
-    bool skipped = !isfinite(norm);
+    bool skipped = !isfinite(norm) || is_spike(t, norm);
     int rc = skipped ? skip_step(t, figures.loss, norm) : update(t, norm, rate);
     double seconds = tandem_seconds() - start;
     tandem_journal_step line = {t->state.step + 1, t->state.epoch, figures.loss, rate, norm, figures.pairs, figures.tokens, seconds, skipped};
@@ -138,13 +159,19 @@ static int evaluate(tandem_trainer *t)
 
     TANDEM_TRY(tandem_dev_evaluate(&value, t->dev, t->model));
     t->state.evaluated_step = t->state.step;
+    t->state.stale++;
     if (!(value <= t->state.best_metric)) { /* true also while there is no best yet */
         t->state.best_metric = value;
         t->state.best_step = t->state.step;
+        t->state.stale = 0;
         memcpy(t->best, t->weights, t->floats * sizeof *t->best);
     }
     tandem_log_info("step %llu: %s %.4f on dev (best %.4f at step %llu)", (unsigned long long)t->state.step,
                     tandem_dev_metric(t->dev), value, t->state.best_metric, (unsigned long long)t->state.best_step);
+    if (t->state.stale > 0 && finished(t) && t->state.epoch < (uint64_t)t->config->epochs) {
+        tandem_log_info("no better %s in %llu evaluations: training ends", tandem_dev_metric(t->dev),
+                        (unsigned long long)t->state.stale);
+    }
     return tandem_journal_add_dev(t->journal, t->state.step, tandem_dev_metric(t->dev), value, tandem_seconds() - start);
 }
 

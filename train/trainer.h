@@ -46,7 +46,7 @@ typedef struct {
     bool planned;
     uint64_t dropout_seed;
 
-    uint64_t total_steps, warmup_steps; /* as far as the epoch's batches tell; exact in the last one */
+    uint64_t total_steps, warmup_steps, decay_steps; /* as far as the epoch's batches tell; exact in the last one */
     uint64_t saved_step; /* of the newest checkpoint of this process; UINT64_MAX: none */
     tandem_hash data;
     tandem_train_state state;

@@ -31,7 +31,11 @@ typedef struct {
     int64_t batch_size; /* groups a step */
     int64_t forward_tokens; /* of one pass through the model, at most; a step is cut into such */
     int64_t epochs;
-    double learning_rate, warmup_ratio, weight_decay, max_grad_norm;
+    double learning_rate, warmup_ratio, decay_ratio, weight_decay, max_grad_norm;
+    int64_t schedule;    /* choice: linear | cosine | constant | wsd */
+    double spike_guard;  /* times the median norm of the gradient; 0: off */
+    int64_t freeze;      /* -1: nothing; else the embeddings and so many layers */
+    double layer_decay;
     int64_t seed;
     int64_t dtype;   /* choice: auto | fp32 */
     int64_t threads; /* 0: physical cores */
@@ -39,6 +43,7 @@ typedef struct {
         char *dataset, *split, *metric;
         char *run; /* cross-encoder: the TREC run file whose top 50 are reranked */
         int64_t every_steps; /* 0: at the end of each epoch */
+        int64_t patience;    /* evaluations without a new best that end the run; 0: off */
     } dev;
     struct {
         int64_t refresh_epochs; /* re-mine with the weights as they are every so many epochs; 0: never */
@@ -58,7 +63,7 @@ const tandem_setting *tandem_train_settings(bool cross, size_t *count);
 
 typedef struct {
     size_t steps;
-    size_t skipped; /* steps without an update: a loss or gradient was not finite */
+    size_t skipped; /* steps without an update: a loss or gradient was not finite, or a spike */
     double seconds, final_loss, pairs_per_second, tokens_per_second;
     double best_metric;  /* NaN without dev */
     size_t best_step;

@@ -266,3 +266,49 @@ END
     [[ "$output" == *"training diverged: 10 steps in a row, up to step 10"* ]]
     [ ! -e out ]
 }
+
+@test "every sampler and schedule, drawn negatives, parts, a spike guard and frozen layers resume to the same bytes" {
+    "$TANDEM" -q mine --model bm25 --dataset tiny/data --relative-margin off -o groups.jsonl
+    # Many norms are above 1.2 times the median of those before, so that steps are skipped.
+    cat > all.json <<'END'
+{ "model": "tiny/model", "data": { "groups": "groups.jsonl", "negatives": 2, "negative_sampling": "random", "sampler": "no_duplicates" },
+  "max_length": 32, "batch_size": 16, "forward_tokens": 128, "epochs": 4, "learning_rate": 1e-3, "threads": 1, "schedule": "cosine",
+  "spike_guard": 1.2, "freeze": 0, "layer_decay": 0.8, "dev": { "dataset": "tiny/data", "every_steps": 10, "patience": 50 } }
+END
+    run -0 --separate-stderr "$TANDEM" train bi all.json -o whole
+    [[ "$stderr" == *"a spike"* ]]
+    interrupted bi all.json parts 1 18 30 47
+    cmp whole/model.safetensors parts/model.safetensors
+    diff <(figures whole) <(figures parts)
+    python3 - <<'END'
+import json, struct
+
+def tensors(path):
+    data = open(path, "rb").read()
+    length = struct.unpack("<Q", data[:8])[0]
+    return {name: data[8 + length + v["data_offsets"][0]:8 + length + v["data_offsets"][1]]
+            for name, v in json.loads(data[8:8 + length]).items() if name != "__metadata__"}
+
+before, after = tensors("tiny/model/model.safetensors"), tensors("whole/model.safetensors")
+for name, value in before.items():
+    same = after[name] == value
+    assert same == (name.startswith("embeddings") or name.startswith("pooler")), name
+END
+    for schedule in constant wsd; do
+        "$TANDEM" -q train bi all.json -o "$schedule" --set schedule=$schedule --set epochs=1 --set spike_guard=0 --set decay_ratio=0.9
+    done
+    run ! cmp -s constant/model.safetensors wsd/model.safetensors
+}
+
+@test "training ends early when dev has stopped getting better" {
+    run -0 --separate-stderr "$TANDEM" train bi bi.json -o out --set learning_rate=1e-12 --set dev.patience=3 --set dev.every_steps=5
+    [[ "$stderr" == *"in 3 evaluations: training ends"* ]]
+    [[ "$output" == "out: 20 steps in "* ]] # the first is the best
+    run -2 "$TANDEM" -q train bi bi.json -o none --set learning_rate=0
+    [[ "$output" == *"learning_rate is 0"* ]]
+    run -2 "$TANDEM" -q train bi bi.json -o none --set freeze=2
+    [[ "$output" == *"nothing is left to train"* ]]
+    echo '{ "model": "tiny/model", "data": { "dataset": "tiny/data" }, "dev": { "patience": 2 } }' > none.json
+    run -2 "$TANDEM" -q train bi none.json -o none
+    [[ "$output" == *"dev.patience needs dev.dataset"* ]]
+}

@@ -49,7 +49,7 @@ static int step(tandem_model *model, const tandem_examples *examples, const tand
         batch[i] = (uint32_t)i;
     }
     TANDEM_TRY(tandem_stepper_new(&stepper, model));
-    TANDEM_TRY(tandem_adamw_for_model(&adamw, model, config->weight_decay));
+    TANDEM_TRY(tandem_adamw_for_model(&adamw, model, config->weight_decay, config->freeze, config->layer_decay));
     TANDEM_TRY((cross ? tandem_step_cross : tandem_step_bi)(&figures, stepper, examples, batch, examples->count,
                                                             &config->loss, (size_t)config->forward_tokens, dropout,
                                                             7, 3));

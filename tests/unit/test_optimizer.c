@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "tandem/machine.h"
+#include "tiny_model.h"
 #include "train/optimizer.h"
 
 /* The formulas of torch.optim.AdamW in doubles. */
@@ -27,7 +28,7 @@ static void test_adamw_follows_the_formulas(void **state)
     enum { N = 40000, STEPS = 7 }; /* more than two of the optimizer's pieces */
     static float p[N], g[N];
     static double rp[N], rm[N], rv[N];
-    const tandem_span spans[] = {{0, N - 100, true}, {N - 100, 60, false}};
+    const tandem_span spans[] = {{0, N - 100, true, 1.0}, {N - 100, 60, false, 0.5}};
     tandem_adamw *adamw = NULL;
 
     for (size_t i = 0; i < N; i++) {
@@ -38,7 +39,8 @@ static void test_adamw_follows_the_formulas(void **state)
     for (int t = 1; t <= STEPS; t++) {
         for (size_t i = 0; i < N; i++) {
             g[i] = (float)cos((double)i * (double)t) * 0.1F;
-            reference_step(&rp[i], &rm[i], &rv[i], 0.5 * (double)g[i], t, 1e-2, i < N - 100 ? 0.01 : 0.0);
+            reference_step(&rp[i], &rm[i], &rv[i], 0.5 * (double)g[i], t, i < N - 100 ? 1e-2 : 5e-3,
+                           i < N - 100 ? 0.01 : 0.0);
         }
         tandem_adamw_step(adamw, p, g, 1e-2, 0.5);
     }
@@ -64,7 +66,7 @@ static void test_adamw_first_step(void **state)
     (void)state;
     float p[2] = {1.0F, 1.0F};
     const float g[2] = {1e-4F, 1e3F};
-    const tandem_span span = {0, 2, true};
+    const tandem_span span = {0, 2, true, 1.0};
     tandem_adamw *adamw = NULL;
 
     assert_int_equal(tandem_adamw_new(&adamw, 2, &span, 1, 0.1), 0);
@@ -77,7 +79,7 @@ static void test_adamw_first_step(void **state)
 static void test_span_outside_the_arena_is_refused(void **state)
 {
     (void)state;
-    const tandem_span span = {8, SIZE_MAX - 4, true};
+    const tandem_span span = {8, SIZE_MAX - 4, true, 1.0};
     tandem_adamw *adamw = NULL;
 
     assert_true(tandem_adamw_new(&adamw, 16, &span, 1, 0.0) < 0);
@@ -118,19 +120,103 @@ static void test_clip(void **state)
 static void test_schedule(void **state)
 {
     (void)state;
-    assert_true(tandem_schedule_factor(0, 4, 20) == 0.0);
-    assert_true(tandem_schedule_factor(3, 4, 20) == 0.75);
-    assert_true(tandem_schedule_factor(4, 4, 20) == 1.0);
-    assert_true(tandem_schedule_factor(5, 4, 20) == 15.0 / 16.0);
-    assert_true(tandem_schedule_factor(19, 4, 20) == 1.0 / 16.0);
-    assert_true(tandem_schedule_factor(20, 4, 20) == 0.0);
-    assert_true(tandem_schedule_factor(0, 0, 3) == 1.0);
+    const tandem_schedule linear = TANDEM_SCHEDULE_LINEAR;
+
+    assert_true(tandem_schedule_factor(linear, 0, 4, 0, 20) == 0.0);
+    assert_true(tandem_schedule_factor(linear, 3, 4, 0, 20) == 0.75);
+    assert_true(tandem_schedule_factor(linear, 4, 4, 0, 20) == 1.0);
+    assert_true(tandem_schedule_factor(linear, 5, 4, 0, 20) == 15.0 / 16.0);
+    assert_true(tandem_schedule_factor(linear, 19, 4, 0, 20) == 1.0 / 16.0);
+    assert_true(tandem_schedule_factor(linear, 20, 4, 0, 20) == 0.0);
+    assert_true(tandem_schedule_factor(linear, 0, 0, 0, 3) == 1.0);
     assert_int_equal(tandem_warmup_steps(0.1, 95), 10);
     assert_int_equal(tandem_warmup_steps(0.0, 95), 0);
     assert_int_equal(tandem_warmup_steps(1.0, 7), 7);
     for (uint64_t step = 0; step < 7; step++) { /* nothing but warm-up */
-        assert_true(tandem_schedule_factor(step, 7, 7) == (double)step / 7.0);
+        assert_true(tandem_schedule_factor(linear, step, 7, 0, 7) == (double)step / 7.0);
     }
+}
+
+/* transformers' get_cosine_schedule_with_warmup(4, 20): (1 + cos(pi k / 16)) / 2 of k steps after the warm-up. The cosine
+ * is rounded to a unit in the last place (1e-16). */
+static void test_other_schedules(void **state)
+{
+    (void)state;
+    assert_true(tandem_schedule_factor(TANDEM_SCHEDULE_COSINE, 2, 4, 0, 20) == 0.5);
+    assert_true(tandem_schedule_factor(TANDEM_SCHEDULE_COSINE, 4, 4, 0, 20) == 1.0);
+    assert_true(fabs(tandem_schedule_factor(TANDEM_SCHEDULE_COSINE, 8, 4, 0, 20) - 0.8535533905932737) < 1e-15);
+    assert_true(fabs(tandem_schedule_factor(TANDEM_SCHEDULE_COSINE, 12, 4, 0, 20) - 0.5) < 1e-15);
+    assert_true(tandem_schedule_factor(TANDEM_SCHEDULE_COSINE, 20, 4, 0, 20) == 0.0);
+    assert_true(tandem_schedule_factor(TANDEM_SCHEDULE_CONSTANT, 1, 4, 0, 20) == 0.25);
+    assert_true(tandem_schedule_factor(TANDEM_SCHEDULE_CONSTANT, 19, 4, 0, 20) == 1.0);
+    assert_true(tandem_schedule_factor(TANDEM_SCHEDULE_WSD, 1, 4, 5, 20) == 0.25);
+    assert_true(tandem_schedule_factor(TANDEM_SCHEDULE_WSD, 15, 4, 5, 20) == 1.0);
+    assert_true(tandem_schedule_factor(TANDEM_SCHEDULE_WSD, 16, 4, 5, 20) == 0.8);
+    assert_true(tandem_schedule_factor(TANDEM_SCHEDULE_WSD, 19, 4, 5, 20) == 0.2);
+    assert_true(tandem_schedule_factor(TANDEM_SCHEDULE_WSD, 19, 4, 0, 20) == 1.0);
+}
+
+static void test_spikes(void **state)
+{
+    (void)state;
+    double norms[TANDEM_SPIKE_WINDOW];
+
+    for (size_t i = 0; i < TANDEM_SPIKE_WINDOW; i++) {
+        norms[i] = i % 2 == 0 ? 1.0 : i == 33 ? 1e9 : 2.0; /* one great one moves no median */
+    }
+    assert_true(tandem_is_spike(20.5, norms, TANDEM_SPIKE_WINDOW, 10.0));
+    assert_false(tandem_is_spike(19.5, norms, TANDEM_SPIKE_WINDOW, 10.0));
+    assert_false(tandem_is_spike(1e9, norms, TANDEM_SPIKE_LEAST - 1, 10.0));
+    assert_true(tandem_is_spike(1e9, norms, TANDEM_SPIKE_LEAST, 10.0));
+    assert_false(tandem_is_spike(1e9, norms, TANDEM_SPIKE_WINDOW, 0.0));
+}
+
+/* Two layers: what is frozen, and who learns at which rate. */
+static void test_frozen_and_decayed_layers(void **state)
+{
+    (void)state;
+    tandem_model *model = load(write_model("plain", &small, ""), (tandem_model_options){0});
+    tandem_adamw *adamw = NULL;
+    size_t floats = 0, left = 0;
+    tandem_model_parameters(model, &floats);
+    float *values = malloc(floats * sizeof *values);
+    const tandem_parameter *first = find(model, "encoder.layer.0.attention.self.query.weight");
+    const tandem_parameter *second = find(model, "encoder.layer.1.attention.self.query.weight");
+
+    assert_int_equal(tandem_adamw_for_model(&adamw, model, 0.0, -1, 0.5), 0);
+    for (size_t i = 0; i < adamw->span_count; i++) {
+        size_t offset = adamw->spans[i].offset;
+
+        assert_true(adamw->spans[i].rate == (offset < first->offset ? 0.25 : offset < second->offset ? 0.5 : 1.0));
+    }
+    tandem_adamw_free(adamw);
+    assert_int_equal(tandem_adamw_for_model(&adamw, model, 0.0, 1, 1.0), 0);
+    for (size_t i = 0; i < floats; i++) {
+        values[i] = 1.0F;
+    }
+    tandem_adamw_clear_frozen(adamw, values);
+    for (size_t i = 0; i < floats; i++) {
+        left += values[i] == 1.0F ? 1 : 0;
+        assert_true(i >= second->offset || values[i] == 0.0F);
+    }
+    assert_true(left > 0 && values[second->offset] == 1.0F);
+    tandem_adamw_free(adamw);
+    assert_int_equal(tandem_adamw_for_model(&adamw, model, 0.0, 2, 1.0), TANDEM_USAGE);
+    assert_non_null(strstr(tandem_error_message(), "nothing is left to train"));
+    tandem_model_free(model);
+
+    static const shape head = {.hidden = 8, .layers = 2, .heads = 2, .intermediate = 12, .positions = 16, .types = 2,
+                               .prefix = "", .pooler = true, .labels = 1};
+    model = load(write_model("head", &head, ""), (tandem_model_options){.kind = TANDEM_CROSS_ENCODER, .new_head = true});
+    assert_int_equal(tandem_adamw_for_model(&adamw, model, 0.0, 2, 1.0), 0);
+    size_t trained = 0;
+    for (size_t i = 0; i < adamw->span_count; i++) {
+        trained += adamw->spans[i].count;
+    }
+    assert_int_equal(trained, 8 * 8 + 8 + 8 + 1); /* pooler and classifier */
+    tandem_adamw_free(adamw);
+    tandem_model_free(model);
+    free(values);
 }
 
 int main(void)
@@ -139,7 +225,9 @@ int main(void)
         cmocka_unit_test(test_adamw_follows_the_formulas), cmocka_unit_test(test_adamw_first_step),
         cmocka_unit_test(test_span_outside_the_arena_is_refused), cmocka_unit_test(test_norm),
         cmocka_unit_test(test_clip), cmocka_unit_test(test_schedule),
+        cmocka_unit_test(test_other_schedules), cmocka_unit_test(test_spikes),
+        cmocka_unit_test(test_frozen_and_decayed_layers),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, setup, teardown);
 }
