@@ -52,6 +52,7 @@ static int print_json(const tandem_train_result *result, const char *directory, 
     cJSON_AddNumberToObject(json, "final_loss", result->final_loss);
     cJSON_AddNumberToObject(json, "pairs_per_second", result->pairs_per_second);
     cJSON_AddNumberToObject(json, "tokens_per_second", result->tokens_per_second);
+    cJSON_AddNumberToObject(json, "peak_memory", (double)result->peak_memory);
     if (isfinite(result->best_metric)) {
         cJSON_AddStringToObject(json, "metric", metric);
         cJSON_AddNumberToObject(json, "best_metric", result->best_metric);
@@ -70,8 +71,9 @@ static int print_json(const tandem_train_result *result, const char *directory, 
 
 static void print_text(const tandem_train_result *result, const char *directory, const char *metric)
 {
-    printf("%s: %zu steps in %.1f s, final loss %.4f, %.1f pairs/s, %.0f tokens/s", directory, result->steps,
-           result->seconds, result->final_loss, result->pairs_per_second, result->tokens_per_second);
+    printf("%s: %zu steps in %.1f s, final loss %.4f, %.1f pairs/s, %.0f tokens/s, %.1f GB of memory", directory,
+           result->steps, result->seconds, result->final_loss, result->pairs_per_second, result->tokens_per_second,
+           1e-9 * (double)result->peak_memory);
     if (result->skipped > 0) {
         printf(", %zu steps skipped", result->skipped);
     }
@@ -125,7 +127,8 @@ const tandem_command tandem_command_train_bi = {
     .run = run_train_bi,
     .notes = "CONFIG is a JSON object; docs/config.md lists its keys, configs/bi-encoder.json is an example. MODELDIR\n"
              "becomes a sentence-transformers directory with the best weights by dev.metric (the last ones without\n"
-             "dev.dataset), metrics.jsonl and config.used.json. On SIGINT or SIGTERM the step is finished, a checkpoint\n"
+             "dev.dataset), metrics.jsonl (the same for TensorBoard in events.*), config.used.json and the negatives that were\n"
+             "mined (mined/). On SIGINT or SIGTERM the step is finished, a checkpoint\n"
              "written, and the exit status is 130; --resume then continues bit for bit.",
 };
 

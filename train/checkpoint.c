@@ -76,7 +76,7 @@ typedef struct {
 static const state_field counters[] = {
     FIELD(step), FIELD(updates), FIELD(skipped), FIELD(skipped_in_row), FIELD(evaluated_step), FIELD(epoch),
     FIELD(epoch_start), FIELD(mined_at), FIELD(best_step), FIELD(stale),
-    FIELD(norm_count), FIELD(metrics_bytes), FIELD(pairs), FIELD(tokens),
+    FIELD(norm_count), FIELD(metrics_bytes), FIELD(events_bytes), FIELD(pairs), FIELD(tokens),
 };
 static const state_field reals[] = {FIELD(best_metric), FIELD(seconds), FIELD(loss)};
 

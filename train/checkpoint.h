@@ -40,7 +40,7 @@ typedef struct {
     uint64_t norm_count;     /* norms of gradients so far, */
     double norms[TANDEM_SPIKE_WINDOW]; /* and the last of them: number i at i modulo the window */
     double best_metric;      /* NaN: no evaluation yet */
-    uint64_t metrics_bytes;  /* of metrics.jsonl */
+    uint64_t metrics_bytes, events_bytes; /* of metrics.jsonl and the event file */
     uint64_t pairs, tokens;     /* trained on so far */
     double seconds;          /* spent in steps so far */
     double loss;             /* of the last step */

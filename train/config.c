@@ -115,6 +115,8 @@ static const tandem_setting bi_rows[] = {
     OPTIMIZER_ROWS("16384"),
     DEV_ROWS,
     INT("mining.refresh_epochs", mining.refresh_epochs, 0, 100000, "0", "mine the negatives again, with the weights as they are, every so many epochs; 0: never"),
+    INT("mining.refresh_steps", mining.refresh_steps, 0, 1e9, "0", "the same every so many steps; 0: never"),
+    INT("mining.bm25_negatives", mining.bm25_negatives, 0, 1000, "0", "negatives that BM25 gives a query besides the model's, after them"),
     INT("mining.range.0", mining.range[0], 0, 1e9, "0", "first rank of the retriever's results to take negatives from, from 0"),
     INT("mining.range.1", mining.range[1], 1, 1e9, "50", "one past the last rank"),
     DOUBLE("mining.absolute_margin", mining.absolute_margin, -1, 1e6, "-1", "drop what scores above positive - margin; negative: off"),

@@ -251,7 +251,7 @@ static int add_group(tandem_examples *examples, const tandem_examples_options *o
                      size_t g, const row_maps *maps)
 {
     const tandem_group *group = &groups->items[g];
-    tandem_example example = {.query = maps->query_row[group->query]};
+    tandem_example example = {.query = maps->query_row[group->query], .group = (uint32_t)g};
     bool list = (options->needs & TANDEM_TAKES_LISTS) != 0 && group->positive_count > 0;
     size_t count = list ? 1 : group->positive_count;
 

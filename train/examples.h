@@ -19,6 +19,7 @@
  * token stores. As a list, it has the group's other positives too. */
 typedef struct {
     uint32_t query, positive;
+    uint32_t group; /* it comes from */
     float positive_score;
     const uint32_t *negatives;
     const float *negative_scores;

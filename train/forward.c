@@ -93,6 +93,7 @@ int tandem_forward_plan(tandem_forward *forward, const tandem_model *model, cons
             forward->tokens_from[forward->parts++] = begin = tokens;
         }
         tokens += length;
+        forward->padded = i == 0 ? count * length : forward->padded;
     }
     forward->starts[forward->parts] = count;
     forward->tokens_from[forward->parts] = forward->tokens = tokens;

@@ -21,6 +21,7 @@ typedef struct {
 typedef struct {
     const tandem_sequence *sequences; /* borrowed */
     size_t count, parts, tokens;
+    size_t padded;       /* tokens if all were as long as the longest */
     size_t *starts;      /* [parts + 1], in the sorted order */
     size_t *tokens_from; /* [parts + 1]: tokens before each part */
     int64_t *order;      /* [count], the sorted sequences */

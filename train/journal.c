@@ -1,6 +1,7 @@
-/* journal.c - metrics.jsonl. */
+/* journal.c - metrics.jsonl and the event file. */
 #include "train/journal.h"
 
+#include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -8,53 +9,93 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "model/torch/shim.h"
 #include "tandem/machine.h"
 #include "tandem/memory.h"
+#include "train/tensorboard.h"
 
-struct tandem_journal {
+/* A file that only grows. */
+typedef struct {
     int descriptor;
     uint64_t bytes;
     char *path;
-    tandem_buffer line;
+} growing_file;
+
+struct tandem_journal {
+    growing_file lines, events;
+    tandem_buffer line, record;
 };
 
-static int failed(const tandem_journal *journal, const char *what)
+static int failed(const growing_file *file, const char *what)
 {
-    return tandem_error("%s: %s: %s", journal->path, what, strerror(errno));
+    return tandem_error("%s: %s: %s", file->path, what, strerror(errno));
 }
 
-static int open_and_cut(tandem_journal *journal, uint64_t keep)
+static int open_and_cut(growing_file *file, const char *path, uint64_t keep)
 {
     struct stat status;
 
-    journal->descriptor = open(journal->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (journal->descriptor < 0 || fstat(journal->descriptor, &status) != 0) {
-        return failed(journal, "cannot be opened");
+    file->path = tandem_strdup(path);
+    if (file->path == NULL) {
+        return TANDEM_ERROR;
+    }
+    file->descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (file->descriptor < 0 || fstat(file->descriptor, &status) != 0) {
+        return failed(file, "cannot be opened");
     }
     if ((uint64_t)status.st_size < keep) {
-        return tandem_error("%s: expected at least %llu bytes, as the checkpoint says, found %llu", journal->path,
+        return tandem_error("%s: expected at least %llu bytes, as the checkpoint says, found %llu", path,
                             (unsigned long long)keep, (unsigned long long)status.st_size);
     }
-    if (ftruncate(journal->descriptor, (off_t)keep) != 0) {
-        return failed(journal, "cannot be cut");
+    if (ftruncate(file->descriptor, (off_t)keep) != 0) {
+        return failed(file, "cannot be cut");
     }
-    journal->bytes = keep;
+    file->bytes = keep;
     return TANDEM_OK;
 }
 
-int tandem_journal_open(tandem_journal **out, const char *path, uint64_t keep)
+static int write_all(growing_file *file, const tandem_buffer *buffer)
+{
+    const char *data = buffer->data;
+    size_t left = buffer->length;
+
+    while (left > 0) {
+        ssize_t written = write(file->descriptor, data, left);
+
+        if (written < 0 && errno != EINTR) {
+            return failed(file, "cannot be written");
+        }
+        if (written > 0) {
+            data += written;
+            left -= (size_t)written;
+            file->bytes += (uint64_t)written;
+        }
+    }
+    return TANDEM_OK;
+}
+
+static void close_file(growing_file *file)
+{
+    if (file->descriptor >= 0) {
+        close(file->descriptor);
+    }
+    free(file->path);
+}
+
+int tandem_journal_open(tandem_journal **out, const char *path, uint64_t keep, const char *events_path,
+                        uint64_t events_keep)
 {
     tandem_journal *journal = tandem_alloc(1, sizeof *journal);
 
     if (journal == NULL) {
         return TANDEM_ERROR;
     }
-    journal->descriptor = -1;
-    journal->path = tandem_strdup(path);
-    int rc = journal->path == NULL ? TANDEM_ERROR : open_and_cut(journal, keep);
+    journal->lines.descriptor = journal->events.descriptor = -1;
+    int rc = open_and_cut(&journal->lines, path, keep);
+    rc = rc < 0 ? rc : open_and_cut(&journal->events, events_path, events_keep);
     if (rc < 0) {
         tandem_journal_close(journal);
         return rc;
@@ -66,33 +107,32 @@ int tandem_journal_open(tandem_journal **out, const char *path, uint64_t keep)
 void tandem_journal_close(tandem_journal *journal)
 {
     if (journal != NULL) {
-        if (journal->descriptor >= 0) {
-            close(journal->descriptor);
-        }
+        close_file(&journal->lines);
+        close_file(&journal->events);
         tandem_buffer_free(&journal->line);
-        free(journal->path);
+        tandem_buffer_free(&journal->record);
         free(journal);
     }
 }
 
 static int write_line(tandem_journal *journal)
 {
-    const char *data = journal->line.data;
-    size_t left = journal->line.length;
+    return write_all(&journal->lines, &journal->line);
+}
 
-    while (left > 0) {
-        ssize_t written = write(journal->descriptor, data, left);
+static double wall_clock(void)
+{
+    struct timespec now;
 
-        if (written < 0 && errno != EINTR) {
-            return failed(journal, "cannot be written");
-        }
-        if (written > 0) {
-            data += written;
-            left -= (size_t)written;
-            journal->bytes += (uint64_t)written;
-        }
-    }
-    return TANDEM_OK;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static int write_scalars(tandem_journal *journal, uint64_t step, const tandem_scalar *scalars, size_t count)
+{
+    tandem_buffer_clear(&journal->record);
+    TANDEM_TRY(tandem_event_scalars(&journal->record, wall_clock(), step, scalars, count));
+    return write_all(&journal->events, &journal->record);
 }
 
 /* , "key": number; JSON has no NaN. */
@@ -115,7 +155,10 @@ int tandem_journal_add_start(tandem_journal *journal, tandem_hash data, uint64_t
                                     tandem_machine_threads()));
     TANDEM_TRY(tandem_buffer_json_string(line, tandem_machine_cpu(), strlen(tandem_machine_cpu())));
     TANDEM_TRY(tandem_buffer_puts(line, "}\n"));
-    return write_line(journal);
+    TANDEM_TRY(write_line(journal));
+    tandem_buffer_clear(&journal->record);
+    TANDEM_TRY(tandem_event_version(&journal->record, wall_clock()));
+    return write_all(&journal->events, &journal->record);
 }
 
 int tandem_journal_add_step(tandem_journal *journal, const tandem_journal_step *figures)
@@ -131,7 +174,12 @@ int tandem_journal_add_step(tandem_journal *journal, const tandem_journal_step *
     TANDEM_TRY(tandem_buffer_printf(line, ", \"pairs\": %llu, \"tokens\": %llu, \"seconds\": %.4f%s}\n",
                                     (unsigned long long)figures->pairs, (unsigned long long)figures->tokens,
                                     figures->seconds, figures->skipped ? ", \"skipped\": true" : ""));
-    return write_line(journal);
+    const tandem_scalar scalars[] = {{"train/loss", figures->loss}, {"train/learning_rate", figures->learning_rate},
+                                     {"train/grad_norm", figures->grad_norm},
+                                     {"train/tokens_per_second", (double)figures->tokens / figures->seconds}};
+
+    TANDEM_TRY(write_line(journal));
+    return write_scalars(journal, figures->step, scalars, sizeof scalars / sizeof *scalars);
 }
 
 int tandem_journal_add_dev(tandem_journal *journal, uint64_t step, const char *metric, double value, double seconds)
@@ -142,23 +190,44 @@ int tandem_journal_add_dev(tandem_journal *journal, uint64_t step, const char *m
     TANDEM_TRY(tandem_buffer_printf(line, "{\"event\": \"dev\", \"step\": %llu", (unsigned long long)step));
     TANDEM_TRY(add_number(line, metric, value));
     TANDEM_TRY(tandem_buffer_printf(line, ", \"seconds\": %.2f}\n", seconds));
-    return write_line(journal);
+    TANDEM_TRY(write_line(journal));
+    char tag[64];
+
+    snprintf(tag, sizeof tag, "dev/%s", metric);
+    return write_scalars(journal, step, &(tandem_scalar){tag, value}, 1);
 }
 
-int tandem_journal_add_mining(tandem_journal *journal, uint64_t epoch, uint64_t negatives, double seconds)
+int tandem_journal_add_mining(tandem_journal *journal, uint64_t step, uint64_t epoch,
+                              const tandem_mining_statistics *statistics, double seconds)
 {
-    tandem_buffer_clear(&journal->line);
-    TANDEM_TRY(tandem_buffer_printf(&journal->line,
-                                    "{\"event\": \"mining\", \"epoch\": %llu, \"negatives\": %llu, \"seconds\": %.2f}\n",
-                                    (unsigned long long)epoch, (unsigned long long)negatives, seconds));
-    return write_line(journal);
-}
+    cJSON *json = NULL;
 
-int tandem_journal_sync(tandem_journal *journal, uint64_t *bytes)
-{
-    if (fsync(journal->descriptor) != 0) {
-        return failed(journal, "cannot be synced");
+    TANDEM_TRY(tandem_mining_report_json(&json, statistics));
+    char *text = cJSON_PrintUnformatted(json);
+
+    cJSON_Delete(json);
+    if (text == NULL) {
+        return tandem_error("out of memory");
     }
-    *bytes = journal->bytes;
-    return TANDEM_OK;
+    tandem_buffer_clear(&journal->line);
+    int rc = tandem_buffer_printf(&journal->line,
+                                  "{\"event\": \"mining\", \"step\": %llu, \"epoch\": %llu, \"statistics\": %s, "
+                                  "\"seconds\": %.2f}\n",
+                                  (unsigned long long)step, (unsigned long long)epoch, text, seconds);
+    cJSON_free(text);
+    TANDEM_TRY(rc);
+    TANDEM_TRY(write_line(journal));
+    return write_scalars(journal, step, &(tandem_scalar){"mining/negatives", (double)statistics->mined}, 1);
+}
+
+static int sync_file(const growing_file *file, uint64_t *bytes)
+{
+    *bytes = file->bytes;
+    return fsync(file->descriptor) == 0 ? TANDEM_OK : failed(file, "cannot be synced");
+}
+
+int tandem_journal_sync(tandem_journal *journal, uint64_t *bytes, uint64_t *events_bytes)
+{
+    TANDEM_TRY(sync_file(&journal->lines, bytes));
+    return sync_file(&journal->events, events_bytes);
 }

@@ -1,4 +1,5 @@
-/* journal.h - metrics.jsonl: one line of figures a step and an evaluation. */
+/* journal.h - metrics.jsonl, one line of figures a step and an evaluation, and the same as
+ * TensorBoard's scalars in an event file. */
 #ifndef TANDEM_TRAIN_JOURNAL_H
 #define TANDEM_TRAIN_JOURNAL_H
 
@@ -7,12 +8,14 @@
 
 #include "tandem/error.h"
 #include "tandem/hash.h"
+#include "tandem/negatives.h"
 
 typedef struct tandem_journal tandem_journal;
 
-/* Opens `path` for appending, cut to its first `keep` bytes: what a resumed run repeats
+/* Opens both files for appending, cut to their first `keep` bytes: what a resumed run repeats
  * is written once. */
-int tandem_journal_open(tandem_journal **out, const char *path, uint64_t keep);
+int tandem_journal_open(tandem_journal **out, const char *path, uint64_t keep, const char *events_path,
+                        uint64_t events_keep);
 void tandem_journal_close(tandem_journal *journal); /* NULL is fine */
 
 typedef struct {
@@ -27,9 +30,10 @@ typedef struct {
 int tandem_journal_add_start(tandem_journal *journal, tandem_hash data, uint64_t seed);
 int tandem_journal_add_step(tandem_journal *journal, const tandem_journal_step *figures);
 int tandem_journal_add_dev(tandem_journal *journal, uint64_t step, const char *metric, double value, double seconds);
-int tandem_journal_add_mining(tandem_journal *journal, uint64_t epoch, uint64_t negatives, double seconds);
+int tandem_journal_add_mining(tandem_journal *journal, uint64_t step, uint64_t epoch,
+                              const tandem_mining_statistics *statistics, double seconds);
 
-/* Makes what was written durable; *bytes is the length of the file. */
-int tandem_journal_sync(tandem_journal *journal, uint64_t *bytes);
+/* Makes what was written durable; gives the lengths of the files. */
+int tandem_journal_sync(tandem_journal *journal, uint64_t *bytes, uint64_t *events_bytes);
 
 #endif

@@ -12,10 +12,11 @@
 
 /* Mines for the queries of `split` and gives `base` again with those negatives: queries
  * and positives stay as they are, in their order, and so do the negatives of queries
- * that the split does not have. Random sampling draws from (seed, epoch).
+ * that the split does not have. With mining.bm25_negatives, as many of BM25's follow the model's.
+ * Random sampling draws from (seed, step).
  * TANDEM_INTERRUPTED when a signal came. */
 int tandem_refresh_negatives(tandem_groups **out, tandem_mining_statistics *statistics, tandem_model *model,
                              const tandem_dataset *dataset, const tandem_split *split, const tandem_groups *base,
-                             const tandem_train_config *config, uint64_t epoch);
+                             const tandem_train_config *config, uint64_t step);
 
 #endif

@@ -8,6 +8,7 @@
 #include "tandem/log.h"
 #include "tandem/machine.h"
 #include "tandem/random.h"
+#include "train/forward.h"
 #include "train/trainer.h"
 
 /* ---- settings that do not go together ------------------------------------------------ */
@@ -19,9 +20,34 @@ static int check_negatives(const tandem_train_config *config, bool cross)
     if (config->data.negatives == 0 && (needs & TANDEM_NEEDS_NEGATIVES) != 0 && (needs & TANDEM_TAKES_LISTS) == 0) {
         return tandem_error_code(TANDEM_USAGE, "the loss %s needs data.negatives of at least 1", name);
     }
-    if (config->mining.refresh_epochs > 0 && (needs & (TANDEM_NEEDS_SCORES | TANDEM_READS_LABELS)) != 0) {
-        return tandem_error_code(TANDEM_USAGE, "mining.refresh_epochs: the loss %s learns the groups' scores, and those of "
+    if (tandem_trainer_mines(config) && (needs & (TANDEM_NEEDS_SCORES | TANDEM_READS_LABELS)) != 0) {
+        return tandem_error_code(TANDEM_USAGE, "mining: the loss %s learns the groups' scores, and those of "
                                  "mined negatives are the retriever's", name);
+    }
+    return TANDEM_OK;
+}
+
+/* Within an epoch the examples stay the same ones in the same batches: only their negatives may change. */
+static int check_mining(const tandem_train_config *config, bool cross)
+{
+    bool first = config->data.negative_sampling == 0;
+
+    if (config->mining.refresh_steps > 0 && config->data.sampler == TANDEM_SAMPLER_NO_DUPLICATES) {
+        return tandem_error_code(TANDEM_USAGE, "mining.refresh_steps: the batches of no_duplicates are made for an epoch's "
+                                 "negatives; use mining.refresh_epochs");
+    }
+    if (config->mining.refresh_steps > 0 && (tandem_loss_needs(&config->loss, cross) & TANDEM_NEEDS_NEGATIVES) != 0) {
+        return tandem_error_code(TANDEM_USAGE, "mining.refresh_steps: the loss %s leaves out groups without negatives, which "
+                                 "may be others in the middle of an epoch; use mining.refresh_epochs",
+                                 tandem_loss_name(&config->loss, cross));
+    }
+    if (config->mining.bm25_negatives > 0 && !tandem_trainer_mines(config)) {
+        return tandem_error_code(TANDEM_USAGE, "mining.bm25_negatives needs mining.refresh_epochs or mining.refresh_steps");
+    }
+    if (config->mining.bm25_negatives > 0 && first && config->data.negatives <= config->mining.negatives) {
+        return tandem_error_code(TANDEM_USAGE, "mining.bm25_negatives: they come after the model's %lld, and data.negatives "
+                                 "uses the first %lld; raise it, or draw with data.negative_sampling",
+                                 (long long)config->mining.negatives, (long long)config->data.negatives);
     }
     return TANDEM_OK;
 }
@@ -40,10 +66,10 @@ static int check_settings(const tandem_train_config *config, bool cross)
     if (config->dev.patience > 0 && config->dev.dataset == NULL) {
         return tandem_error_code(TANDEM_USAGE, "dev.patience needs dev.dataset: without evaluations nothing ends a run early");
     }
-    if (config->mining.refresh_epochs > 0 && config->data.dataset == NULL) {
-        return tandem_error_code(TANDEM_USAGE, "mining.refresh_epochs needs data.dataset: negatives come from its corpus");
+    if (tandem_trainer_mines(config) && config->data.dataset == NULL) {
+        return tandem_error_code(TANDEM_USAGE, "mining needs data.dataset: negatives come from its corpus");
     }
-    if (config->mining.refresh_epochs > 0 && config->mining.range[0] >= config->mining.range[1]) {
+    if (tandem_trainer_mines(config) && config->mining.range[0] >= config->mining.range[1]) {
         return tandem_error_code(TANDEM_USAGE, "mining.range: expected [low, high] with low < high, found [%lld, %lld]",
                                  (long long)config->mining.range[0], (long long)config->mining.range[1]);
     }
@@ -51,6 +77,7 @@ static int check_settings(const tandem_train_config *config, bool cross)
         return tandem_error_code(TANDEM_USAGE, "dev.dataset needs dev.run: the TREC run file whose candidates are reranked");
     }
     TANDEM_TRY(tandem_loss_check_settings(&config->loss, cross));
+    TANDEM_TRY(check_mining(config, cross));
     return check_negatives(config, cross);
 }
 
@@ -84,7 +111,9 @@ static int make_paths(tandem_trainer *t)
     TANDEM_TRY(tandem_buffer_puts(&path, ".checkpoint"));
     t->folder = tandem_buffer_take(&path);
     t->journal_path = tandem_path_join(t->folder, "metrics.jsonl");
-    if (t->journal_path == NULL) {
+    t->events_path = tandem_path_join(t->folder, TANDEM_EVENTS);
+    t->mined_path = tandem_path_join(t->folder, TANDEM_MINED);
+    if (t->journal_path == NULL || t->events_path == NULL || t->mined_path == NULL) {
         return TANDEM_ERROR;
     }
     return tandem_settings_dump(&t->settings, t->config, table, rows);
@@ -95,7 +124,7 @@ static int load_groups(tandem_trainer *t)
 {
     const tandem_train_config *config = t->config;
 
-    if (config->data.groups == NULL || config->mining.refresh_epochs > 0) {
+    if (config->data.groups == NULL || tandem_trainer_mines(config)) {
         TANDEM_TRY(tandem_dataset_open(&t->dataset, config->data.dataset));
         TANDEM_TRY(tandem_split_load(&t->split, t->dataset, config->data.split));
     }
@@ -172,6 +201,49 @@ static int load_model(tandem_trainer *t)
     return tandem_stepper_new(&t->stepper, t->model);
 }
 
+/* ---- examples ------------------------------------------------------------------------------ */
+/* The tokens of a text, or of a cross-encoder's pair with a query, may be no more than go through the model at once. */
+static int check_tokens(const tandem_trainer *t, const tandem_example *example, const tandem_sequence *sequence)
+{
+    const tandem_groups *groups = t->mined != NULL ? t->mined : t->base;
+    size_t tokens = tandem_forward_tokens(t->model, sequence);
+
+    if (tokens <= (size_t)t->config->forward_tokens) {
+        return TANDEM_OK;
+    }
+    return tandem_error_code(TANDEM_USAGE, "group %zu (query %s): a %s has %zu tokens, and forward_tokens is %lld; raise it, or "
+                             "lower max_length", (size_t)example->group + 1, groups->items[example->group].query_id,
+                             sequence->pair ? "pair" : "text", tokens, (long long)t->config->forward_tokens);
+}
+
+static int check_documents(const tandem_trainer *t, const tandem_examples *examples, const tandem_example *example,
+                           const uint32_t *documents, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        tandem_bare document = tandem_token_store_get(examples->documents, documents[i]);
+        tandem_sequence text = {.first = document, .side = TANDEM_DOCUMENT};
+        tandem_sequence pair = {.first = tandem_token_store_get(examples->queries, example->query), .second = document,
+                                .pair = true};
+
+        TANDEM_TRY(check_tokens(t, example, t->cross ? &pair : &text));
+    }
+    return TANDEM_OK;
+}
+
+static int check_budget(const tandem_trainer *t, const tandem_examples *examples)
+{
+    for (size_t i = 0; i < examples->count; i++) {
+        const tandem_example *example = &examples->items[i];
+        tandem_sequence query = {.first = tandem_token_store_get(examples->queries, example->query)};
+
+        TANDEM_TRY(t->cross ? TANDEM_OK : check_tokens(t, example, &query));
+        TANDEM_TRY(check_documents(t, examples, example, &example->positive, 1));
+        TANDEM_TRY(check_documents(t, examples, example, example->pool, example->pool_count));
+        TANDEM_TRY(check_documents(t, examples, example, example->others, example->other_count));
+    }
+    return TANDEM_OK;
+}
+
 int tandem_trainer_make_examples(tandem_trainer *t)
 {
     tandem_examples_options options = tandem_examples_options_for(&t->config->loss, t->cross,
@@ -181,6 +253,11 @@ int tandem_trainer_make_examples(tandem_trainer *t)
     options.draw = t->config->data.negative_sampling == 1;
     options.teacher = t->teacher;
     TANDEM_TRY(tandem_examples_new(&examples, t->mined != NULL ? t->mined : t->base, t->model, &options));
+    int rc = check_budget(t, examples);
+    if (rc < 0) {
+        tandem_examples_free(examples);
+        return rc;
+    }
     tandem_examples_free(t->examples);
     t->examples = examples;
     if (examples->skipped > 0) {
@@ -205,6 +282,13 @@ int tandem_trainer_plan_epoch(tandem_trainer *t)
                                  (size_t)config->batch_size, seed, epoch));
     t->total_steps = t->state.epoch_start + t->epoch.batches * ((uint64_t)config->epochs - epoch);
     t->warmup_steps = tandem_warmup_steps(config->warmup_ratio, t->total_steps);
+    uint64_t full = (t->epoch.count + (uint64_t)config->batch_size - 1) / (uint64_t)config->batch_size;
+
+    if (t->epoch.batches > full + full / 10) {
+        tandem_log_warn("data.sampler: epoch %llu has %zu batches, where %llu would be full: a text is in so many groups "
+                        "that batches without it twice are smaller", (unsigned long long)epoch + 1, t->epoch.batches,
+                        (unsigned long long)full);
+    }
     t->decay_steps = tandem_warmup_steps(config->decay_ratio, t->total_steps);
     t->planned = true;
     return TANDEM_OK;
@@ -308,7 +392,7 @@ int tandem_trainer_open(tandem_trainer *t, bool resume)
     TANDEM_TRY(load_model(t));
     TANDEM_TRY(open_dev(t));
     TANDEM_TRY(tandem_trainer_make_examples(t));
-    if (t->config->mining.refresh_epochs == 0) {
+    if (!tandem_trainer_mines(t->config)) {
         TANDEM_TRY(tandem_trainer_plan_epoch(t)); /* what cannot be trained on is refused before anything is written */
     }
     TANDEM_TRY(hash_data(t));
@@ -317,7 +401,8 @@ int tandem_trainer_open(tandem_trainer *t, bool resume)
     t->dropout_seed = tandem_random_next(&stream);
     TANDEM_TRY(begin_or_resume(t, resume));
     t->saved_step = UINT64_MAX;
-    return tandem_journal_open(&t->journal, t->journal_path, t->state.metrics_bytes);
+    return tandem_journal_open(&t->journal, t->journal_path, t->state.metrics_bytes, t->events_path,
+                               t->state.events_bytes);
 }
 
 void tandem_trainer_close(tandem_trainer *t)
@@ -338,5 +423,7 @@ void tandem_trainer_close(tandem_trainer *t)
     free(t->best);
     tandem_epoch_free(&t->epoch);
     free(t->journal_path);
+    free(t->events_path);
+    free(t->mined_path);
     free(t->folder);
 }

@@ -242,6 +242,7 @@ int tandem_step_bi(tandem_step_figures *figures, tandem_stepper *stepper, const 
                                    laid_out.texts.n + laid_out.texts.m, forward_tokens));
     figures->pairs = count;
     figures->tokens = stepper->forward.tokens;
+    figures->padded = stepper->forward.padded;
     figures->parts = stepper->forward.parts;
     TANDEM_TRY(tandem_scope_begin());
     int previous = tandem_grad_enable(1);
@@ -382,6 +383,7 @@ static int cross_forward_backward(tandem_step_figures *figures, tandem_stepper *
     TANDEM_TRY(tandem_forward_part(&sorted, forward, stepper->model, 0, dropout));
     TANDEM_TRY(tandem_op_index_select(&logits, sorted, 0, forward->positions, forward->count));
     figures->tokens += forward->tokens;
+    figures->padded += forward->padded;
     figures->parts++;
     TANDEM_TRY(loss->compute(&mean, logits, &part->candidates));
     TANDEM_TRY(tandem_op_scale(&weighted, mean, terms == 0 ? 0.0 : (double)terms / (double)all_terms));

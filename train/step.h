@@ -12,6 +12,7 @@
 typedef struct {
     double loss;
     size_t tokens;
+    size_t padded; /* tokens if all texts of a forward were as long as the longest */
     size_t parts; /* forwards with a backward of their own */
     size_t pairs; /* (query, positive) pairs of a bi-encoder, (query, passage) pairs of a cross-encoder */
 } tandem_step_figures;

@@ -19,12 +19,18 @@
 #include "train/sampler.h"
 #include "train/step.h"
 
+/* TensorBoard reads files with "tfevents" in their names. */
+#define TANDEM_EVENTS "events.out.tfevents.tandem"
+#define TANDEM_MINED "mined"
+
 typedef struct {
     const tandem_train_config *config;
     bool cross;
     const char *directory; /* what is written at the end */
     char *folder;          /* directory.checkpoint */
     char *journal_path;    /* metrics.jsonl in it */
+    char *events_path;     /* TANDEM_EVENTS in it */
+    char *mined_path;      /* folder of the negatives of every mining, mined/step-N.jsonl.zst */
     tandem_buffer settings; /* the dump */
 
     tandem_dataset *dataset;     /* NULL when only groups are read */
@@ -47,6 +53,7 @@ typedef struct {
     uint64_t dropout_seed;
 
     uint64_t total_steps, warmup_steps, decay_steps; /* as far as the epoch's batches tell; exact in the last one */
+    double padding;      /* share of a padded batch's tokens that the last step did without */
     uint64_t saved_step; /* of the newest checkpoint of this process; UINT64_MAX: none */
     tandem_hash data;
     tandem_train_state state;
@@ -58,6 +65,11 @@ int tandem_trainer_open(tandem_trainer *trainer, bool resume);
 void tandem_trainer_close(tandem_trainer *trainer);
 /* The examples of the groups as they are now: mined ones, else base. */
 int tandem_trainer_make_examples(tandem_trainer *trainer);
+/* Whether negatives are mined while training. */
+static inline bool tandem_trainer_mines(const tandem_train_config *config)
+{
+    return config->mining.refresh_epochs > 0 || config->mining.refresh_steps > 0;
+}
 /* Plans the batches of the epoch that the state names, and the steps that follow from it. An error when there
  * is nothing to train on. */
 int tandem_trainer_plan_epoch(tandem_trainer *trainer);

@@ -47,6 +47,8 @@ typedef struct {
     } dev;
     struct {
         int64_t refresh_epochs; /* re-mine with the weights as they are every so many epochs; 0: never */
+        int64_t refresh_steps;  /* the same every so many steps */
+        int64_t bm25_negatives; /* besides those of the model */
         int64_t range[2];
         double absolute_margin, relative_margin; /* negative: off */
         int64_t negatives;
@@ -67,11 +69,13 @@ typedef struct {
     double seconds, final_loss, pairs_per_second, tokens_per_second;
     double best_metric;  /* NaN without dev */
     size_t best_step;
+    size_t peak_memory; /* bytes, of the process */
 } tandem_train_result;
 
 /* Fine-tunes a bi-encoder, or a cross-encoder when `cross`, and writes `directory`: the
  * model (the best weights by the dev metric when there is one, else the last), with
- * metrics.jsonl and config.used.json, complete or not at all. A `directory` that holds
+ * metrics.jsonl, the same for TensorBoard, config.used.json and what was mined on the way,
+ * complete or not at all. A `directory` that holds
  * something is refused. While training, checkpoints and metrics.jsonl live in
  * `directory`.checkpoint/, which is removed at the end; without `resume` it must not
  * hold checkpoints. On SIGINT or SIGTERM the step is finished, a checkpoint written,

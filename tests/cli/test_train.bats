@@ -38,6 +38,47 @@ figures() {
     sed 's/, "seconds": [0-9.]*//' "$1/metrics.jsonl"
 }
 
+# events DIR: its event file as lines "step tag value", read by the format's definition; tests/unit/test_tensorboard.c
+# checks the checksums. Speed is left out.
+events() {
+    python3 - "$1"/events.out.tfevents.tandem <<'END'
+import struct, sys
+
+def varint(data, at):
+    value = shift = 0
+    while True:
+        value |= (data[at] & 127) << shift
+        shift, at = shift + 7, at + 1
+        if data[at - 1] < 128:
+            return value, at
+
+def fields(data):
+    at = 0
+    while at < len(data):
+        key, at = varint(data, at)
+        if key & 7 == 0:
+            value, at = varint(data, at)
+        else:
+            size = {1: 8, 5: 4}.get(key & 7)
+            if size is None:
+                size, at = varint(data, at)
+            value, at = data[at:at + size], at + size
+        yield key >> 3, value
+
+data, at = open(sys.argv[1], "rb").read(), 0
+while at < len(data):
+    length = struct.unpack_from("<Q", data, at)[0]
+    event = dict(fields(data[at + 12:at + 12 + length]))
+    at += 16 + length
+    if 3 in event:
+        print(event[3].decode())
+    for _, value in fields(event.get(5, b"")):
+        value = dict(fields(value))
+        if b"per_second" not in value[1]:
+            print(event[2], value[1].decode(), struct.unpack("<f", value[2])[0])
+END
+}
+
 # The step of the last line that metrics.jsonl has, 0 before the first.
 last_step() {
     { grep -o '"step": [0-9]*' "$1" 2> /dev/null || echo "0 0"; } | tail -n 1 | awk '{ print $2 }'
@@ -109,6 +150,11 @@ interrupted() {
     interrupted bi bi.json parts 1 19 45 80 131 200 255
     cmp whole/model.safetensors parts/model.safetensors
     diff <(figures whole) <(figures parts)
+    diff <(events whole) <(events parts)
+    [ "$(events whole | head -n 1)" = brain.Event:2 ]
+    [ "$(events whole | grep -c "train/loss")" -eq 270 ]
+    diff <(events whole | awk '$2 == "dev/ndcg@10" { printf "%d %.5f\n", $1, $3 }') \
+        <(sed -n 's/.*"dev", "step": \([0-9]*\), "ndcg@10": \([0-9.]*\),.*/\1 \2/p' whole/metrics.jsonl | awk '{ printf "%d %.5f\n", $1, $2 }')
     [ ! -e parts.checkpoint ]
 }
 
@@ -311,4 +357,44 @@ END
     echo '{ "model": "tiny/model", "data": { "dataset": "tiny/data" }, "dev": { "patience": 2 } }' > none.json
     run -2 "$TANDEM" -q train bi none.json -o none
     [[ "$output" == *"dev.patience needs dev.dataset"* ]]
+}
+
+@test "negatives mined every so many steps, with BM25's among them, are kept, and resume to the same bytes" {
+    set -- --set mining.refresh_epochs=0 --set mining.refresh_steps=17 --set mining.bm25_negatives=2 --set data.negatives=6 --set epochs=2
+    "$TANDEM" -q train bi bi.json -o whole "$@"
+    cp whole/config.used.json mining.json
+    interrupted bi mining.json parts 1 20 34 70
+    cmp whole/model.safetensors parts/model.safetensors
+    diff <(figures whole) <(figures parts)
+    [ "$(ls whole/mined | wc -l)" -eq 6 ]
+    for step in 0 17 34 51 68 85; do
+        cmp whole/mined/step-$step.jsonl.zst parts/mined/step-$step.jsonl.zst
+    done
+    run ! cmp -s whole/mined/step-0.jsonl.zst whole/mined/step-85.jsonl.zst
+    zstd -dc whole/mined/step-0.jsonl.zst | python3 -c '
+import json, sys
+groups = [json.loads(line) for line in sys.stdin]
+assert max(len(g["negatives"]) for g in groups) == 6
+for g in groups:
+    assert len({n["text"] for n in g["negatives"]}) == len(g["negatives"])'
+    run -2 "$TANDEM" -q train bi bi.json -o none --set mining.bm25_negatives=1
+    [[ "$output" == *"they come after the model's 4"* ]]
+    run -2 "$TANDEM" -q train bi bi.json -o none --set mining.bm25_negatives=1 --set mining.refresh_epochs=0
+    [[ "$output" == *"mining.bm25_negatives needs"* ]]
+    run -2 "$TANDEM" -q train bi bi.json -o none --set mining.refresh_steps=5 --set data.sampler=no_duplicates
+    [[ "$output" == *"use mining.refresh_epochs"* ]]
+    run -2 "$TANDEM" -q train bi bi.json -o none --set mining.refresh_steps=5 --set loss.name=triplet
+    [[ "$output" == *"the loss triplet leaves out groups"* ]]
+}
+
+@test "a text longer than goes through the model at once is refused by its group; crowded data makes smaller batches" {
+    run -2 "$TANDEM" -q train bi bi.json -o none --set forward_tokens=4 --set mining.refresh_epochs=0
+    [[ "$output" == *"group 1 (query "*"tokens, and forward_tokens is 4"* ]]
+    for i in 1 2 3 4 5 6 7 8; do
+        echo '{"query_id": "q'$i'", "query": "t'$i'w0", "positives": [{"id": "d'$i'", "text": "t'$i'w2"}], "negatives": [{"id": "n", "text": "t9w0"}]}'
+    done > crowded.jsonl
+    echo '{ "model": "tiny/model", "data": { "groups": "crowded.jsonl", "sampler": "no_duplicates" }, "batch_size": 4 }' > crowded.json
+    run -0 --separate-stderr "$TANDEM" train bi crowded.json -o out
+    [[ "$stderr" == *"epoch 1 has 8 batches, where 2 would be full"* ]]
+    [[ "$output" == "out: 8 steps in "* ]]
 }
