@@ -243,6 +243,27 @@ interrupted() {
     diff <(figures whole) <(figures out)
 }
 
+@test "killed outright at random moments, with everything on, it writes the same bytes" {
+    sed 's/"refresh_epochs": 2/"refresh_steps": 25, "bm25_negatives": 2/; s/"negatives": 2/"negatives": 3, "negative_sampling": "random"/' bi.json > all.json
+    set -- --set forward_tokens=100 --set schedule=wsd --set spike_guard=3 --set layer_decay=0.9 --set dev.patience=100 --set epochs=3
+    "$TANDEM" -q train bi all.json -o whole "$@"
+    for kill in 1 2 3 4 5 6 7 8; do
+        "$TANDEM" -q train bi all.json -o parts "$@" --set checkpoint.every_steps=3 --resume &
+        pid=$!
+        moment=$(awk -v r=$RANDOM 'BEGIN { print 0.2 + r / 32768 }')
+        sleep "$moment"
+        kill -KILL "$pid" 2> /dev/null || true
+        wait "$pid" || [ $? -eq 137 ]
+        echo "kill $kill after $moment s, at step $(last_step parts.checkpoint/metrics.jsonl)"
+        [ ! -e parts ] || break
+    done
+    [ -e parts ] || "$TANDEM" -q train bi all.json -o parts "$@" --set checkpoint.every_steps=3 --resume
+    cmp whole/model.safetensors parts/model.safetensors
+    diff <(figures whole) <(figures parts)
+    diff <(events whole) <(events parts)
+    diff -r whole/mined parts/mined
+}
+
 @test "a checkpoint of other settings is refused by key, and none is written over" {
     "$TANDEM" train bi bi.json -o out --set checkpoint.every_steps=10 > stdout 2> stderr &
     pid=$!
