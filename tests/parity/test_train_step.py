@@ -122,6 +122,13 @@ def bi_encoder(model_path, folder):
     start = load_file(model_path / "model.safetensors")
     used = {name: start[name] for name in named if name not in unused}
     compare_update("bi-encoder", figures, used, gradients, updated, rate, decay)
+    for name in ("mnrl", "cosent", "triplet"):
+        settings = (f"loss.name={name}", "loss.labels=binary", "dropout")
+        whole, one, _ = tandem("bi", model_path, folder, *settings)
+        parts, many, _ = tandem("bi", model_path, folder, *settings, "forward_tokens=64")
+        assert whole["parts"] == 1 and parts["parts"] > 3, (whole, parts)
+        compare_loss(f"bi-encoder, {name} in parts", parts, whole["loss"])
+        compare_whole(f"bi-encoder, {name} in parts", many, one)
     trained_directory(model_path, folder, unused)
 
 
