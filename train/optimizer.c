@@ -118,14 +118,16 @@ int tandem_adamw_for_model(tandem_adamw **out, const tandem_model *model, double
         int64_t depth = depth_of(spec, parameter);
 
         if (depth > frozen) {
-            spans[trained++] = (tandem_span){parameter->offset, parameter->count, parameter->decay,
-                                             depth < spec->layers ? pow(layer_decay, (double)(spec->layers - depth)) : 1.0};
+            double rate = depth < spec->layers ? pow(layer_decay, (double)(spec->layers - depth)) : 1.0;
+
+            spans[trained++] = (tandem_span){parameter->offset, parameter->count, parameter->decay, rate};
         }
     }
     tandem_model_parameters(model, &floats);
     int rc = trained > 0 ? tandem_adamw_new(out, floats, spans, trained, weight_decay)
-                         : tandem_error_code(TANDEM_USAGE, "freeze is %lld: the model has %lld layers, and nothing is left "
-                                             "to train", (long long)frozen, (long long)spec->layers);
+                         : tandem_error_code(TANDEM_USAGE,
+                                             "freeze is %lld: the model has %lld layers, and nothing is left to train",
+                                             (long long)frozen, (long long)spec->layers);
     free(spans);
     return rc;
 }

@@ -33,19 +33,23 @@ static int check_mining(const tandem_train_config *config, bool cross)
     bool first = config->data.negative_sampling == 0;
 
     if (config->mining.refresh_steps > 0 && config->data.sampler == TANDEM_SAMPLER_NO_DUPLICATES) {
-        return tandem_error_code(TANDEM_USAGE, "mining.refresh_steps: the batches of no_duplicates are made for an epoch's "
+        return tandem_error_code(TANDEM_USAGE,
+                                 "mining.refresh_steps: the batches of no_duplicates are made for an epoch's "
                                  "negatives; use mining.refresh_epochs");
     }
     if (config->mining.refresh_steps > 0 && (tandem_loss_needs(&config->loss, cross) & TANDEM_NEEDS_NEGATIVES) != 0) {
-        return tandem_error_code(TANDEM_USAGE, "mining.refresh_steps: the loss %s leaves out groups without negatives, which "
+        return tandem_error_code(TANDEM_USAGE,
+                                 "mining.refresh_steps: the loss %s leaves out groups without negatives, which "
                                  "may be others in the middle of an epoch; use mining.refresh_epochs",
                                  tandem_loss_name(&config->loss, cross));
     }
     if (config->mining.bm25_negatives > 0 && !tandem_trainer_mines(config)) {
-        return tandem_error_code(TANDEM_USAGE, "mining.bm25_negatives needs mining.refresh_epochs or mining.refresh_steps");
+        return tandem_error_code(TANDEM_USAGE,
+                                 "mining.bm25_negatives needs mining.refresh_epochs or mining.refresh_steps");
     }
     if (config->mining.bm25_negatives > 0 && first && config->data.negatives <= config->mining.negatives) {
-        return tandem_error_code(TANDEM_USAGE, "mining.bm25_negatives: they come after the model's %lld, and data.negatives "
+        return tandem_error_code(TANDEM_USAGE,
+                                 "mining.bm25_negatives: they come after the model's %lld, and data.negatives "
                                  "uses the first %lld; raise it, or draw with data.negative_sampling",
                                  (long long)config->mining.negatives, (long long)config->data.negatives);
     }
@@ -64,7 +68,8 @@ static int check_settings(const tandem_train_config *config, bool cross)
         return tandem_error_code(TANDEM_USAGE, "learning_rate is 0: no weight would change");
     }
     if (config->dev.patience > 0 && config->dev.dataset == NULL) {
-        return tandem_error_code(TANDEM_USAGE, "dev.patience needs dev.dataset: without evaluations nothing ends a run early");
+        return tandem_error_code(TANDEM_USAGE,
+                                 "dev.patience needs dev.dataset: without evaluations nothing ends a run early");
     }
     if (tandem_trainer_mines(config) && config->data.dataset == NULL) {
         return tandem_error_code(TANDEM_USAGE, "mining needs data.dataset: negatives come from its corpus");
@@ -211,8 +216,9 @@ static int check_tokens(const tandem_trainer *t, const tandem_example *example, 
     if (tokens <= (size_t)t->config->forward_tokens) {
         return TANDEM_OK;
     }
-    return tandem_error_code(TANDEM_USAGE, "group %zu (query %s): a %s has %zu tokens, and forward_tokens is %lld; raise it, or "
-                             "lower max_length", (size_t)example->group + 1, groups->items[example->group].query_id,
+    return tandem_error_code(TANDEM_USAGE,
+                             "group %zu (query %s): a %s has %zu tokens, and forward_tokens is %lld; raise it, or lower "
+                             "max_length", (size_t)example->group + 1, groups->items[example->group].query_id,
                              sequence->pair ? "pair" : "text", tokens, (long long)t->config->forward_tokens);
 }
 
@@ -285,8 +291,8 @@ int tandem_trainer_plan_epoch(tandem_trainer *t)
     uint64_t full = (t->epoch.count + (uint64_t)config->batch_size - 1) / (uint64_t)config->batch_size;
 
     if (t->epoch.batches > full + full / 10) {
-        tandem_log_warn("data.sampler: epoch %llu has %zu batches, where %llu would be full: a text is in so many groups "
-                        "that batches without it twice are smaller", (unsigned long long)epoch + 1, t->epoch.batches,
+        tandem_log_warn("data.sampler: epoch %llu has %zu batches, where %llu would be full: a text is in so many "
+                        "groups that batches without it twice are smaller", (unsigned long long)epoch + 1, t->epoch.batches,
                         (unsigned long long)full);
     }
     t->decay_steps = tandem_warmup_steps(config->decay_ratio, t->total_steps);

@@ -80,8 +80,8 @@ static int forward_backward(tandem_step_figures *figures, tandem_trainer *t)
     size_t first = t->epoch.starts[batch], count = t->epoch.starts[batch + 1] - first;
 
     memset(t->gradients, 0, t->floats * sizeof *t->gradients);
-    return (t->cross ? tandem_step_cross : tandem_step_bi)(figures, t->stepper, t->examples, t->epoch.order + first, count,
-                                                           &t->config->loss, (size_t)t->config->forward_tokens, true,
+    return (t->cross ? tandem_step_cross : tandem_step_bi)(figures, t->stepper, t->examples, t->epoch.order + first,
+                                                           count, &t->config->loss, (size_t)t->config->forward_tokens, true,
                                                            t->dropout_seed, t->state.step);
 }
 
@@ -113,8 +113,8 @@ static int update(tandem_trainer *t, double norm, double rate)
 static bool is_spike(tandem_trainer *t, double norm)
 {
     uint64_t count = t->state.norm_count;
-    bool spike = tandem_is_spike(norm, t->state.norms, count < TANDEM_SPIKE_WINDOW ? (size_t)count : TANDEM_SPIKE_WINDOW,
-                                 t->config->spike_guard);
+    size_t kept = count < TANDEM_SPIKE_WINDOW ? (size_t)count : TANDEM_SPIKE_WINDOW;
+    bool spike = tandem_is_spike(norm, t->state.norms, kept, t->config->spike_guard);
 
     t->state.norms[t->state.norm_count++ % TANDEM_SPIKE_WINDOW] = norm;
     return spike;
@@ -227,7 +227,8 @@ static double expected_memory(const tandem_trainer *t)
 {
     const tandem_encoder_spec *spec = tandem_model_spec(t->model);
     double process = 150e6, arenas = t->best != NULL ? 5.0 : 4.0;
-    double token = (double)spec->layers * (10.0 * (double)spec->hidden + (spec->gated ? 3.0 : 2.0) * (double)spec->intermediate);
+    double feed_forward = (spec->gated ? 3.0 : 2.0) * (double)spec->intermediate;
+    double token = (double)spec->layers * (10.0 * (double)spec->hidden + feed_forward);
     double texts = (double)t->config->batch_size * (2.0 + (double)t->config->data.negatives);
     double tokens = texts * (double)tandem_model_describe(t->model)->max_length;
     double most = (double)t->config->forward_tokens;
@@ -242,8 +243,8 @@ static void log_plan(const tandem_trainer *t)
     for (size_t i = 0; i < t->examples->count; i++) {
         negatives += t->examples->items[i].negative_count;
     }
-    tandem_log_info("%zu examples with %zu hard negatives, %llu steps (%llu in this epoch, %llu of warm-up), %zu threads, "
-                    "about %.1f GB of memory at most",
+    tandem_log_info("%zu examples with %zu hard negatives, %llu steps (%llu in this epoch, %llu of warm-up), "
+                    "%zu threads, about %.1f GB of memory at most",
                     t->examples->count, negatives, (unsigned long long)t->total_steps,
                     (unsigned long long)t->epoch.batches, (unsigned long long)t->warmup_steps, tandem_machine_threads(),
                     1e-9 * expected_memory(t));
@@ -263,7 +264,8 @@ static int run_steps(tandem_trainer *t)
 
         rc = do_step(t);
         snprintf(note, sizeof note, "loss %.4f, rate %.2g, %.0f tokens/s, %.0f %% padding saved", t->state.loss,
-                 learning_rate(t), (double)(t->state.tokens - tokens) / (t->state.seconds - seconds), 100.0 * t->padding);
+                 learning_rate(t), (double)(t->state.tokens - tokens) / (t->state.seconds - seconds),
+                 100.0 * t->padding);
         tandem_progress_update(progress, t->state.step, note);
         if (rc == TANDEM_OK) {
             rc = between_steps(t);
@@ -278,7 +280,8 @@ static int save_and_leave(tandem_trainer *t)
 {
     TANDEM_TRY(save_checkpoint(t));
     if (t->total_steps == 0) {
-        return tandem_error_code(TANDEM_INTERRUPTED, "interrupted before step 1; --resume continues from %s", t->folder);
+        return tandem_error_code(TANDEM_INTERRUPTED, "interrupted before step 1; --resume continues from %s",
+                                 t->folder);
     }
     return tandem_error_code(TANDEM_INTERRUPTED, "interrupted at step %llu of %llu; --resume continues from %s",
                              (unsigned long long)t->state.step, (unsigned long long)t->total_steps, t->folder);

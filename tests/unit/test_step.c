@@ -73,7 +73,8 @@ static float *gradient_of(tandem_step_figures *figures, bench *b, size_t forward
     assert_int_equal(tandem_examples_new(&examples, b->groups, b->model, &options), 0);
     assert_int_equal(tandem_stepper_new(&stepper, b->model), 0);
     memset(b->gradients, 0, b->floats * sizeof *b->gradients);
-    assert_int_equal(tandem_step_bi(figures, stepper, examples, batch, ROWS, &b->loss, forward_tokens, true, seed, 3), 0);
+    assert_int_equal(tandem_step_bi(figures, stepper, examples, batch, ROWS, &b->loss, forward_tokens, true, seed, 3),
+                     0);
     memcpy(copy, b->gradients, b->floats * sizeof *copy);
     tandem_stepper_free(stepper);
     tandem_examples_free(examples);
@@ -126,8 +127,8 @@ static void test_parts_equal_the_whole(void **state)
     (void)state;
     bench b;
 
-    open_bench(&b, write_model("plain", &small, ", \"hidden_dropout_prob\": 0.1, \"attention_probs_dropout_prob\": 0.1"),
-               NULL);
+    open_bench(&b, write_model("plain", &small,
+                               ", \"hidden_dropout_prob\": 0.1, \"attention_probs_dropout_prob\": 0.1"), NULL);
     for (size_t name = 0; tandem_bi_loss_names[name] != NULL; name++) {
         if ((tandem_bi_loss_at(name)->needs & TANDEM_NEEDS_TEACHER) == 0) {
             b.loss.name = (int64_t)name;
