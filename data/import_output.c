@@ -41,8 +41,8 @@ static void close_texts(text_file *file)
 /* The line of a text, without its end. */
 static const char *line_of(const text_file *file, uint32_t index, size_t *length)
 {
-    const char *line = (const char *)file->map.data + file->side->offsets[index];
-    const char *end = memchr(line, '\n', file->map.size - (size_t)file->side->offsets[index]);
+    const char *line = (const char *)file->map.data + tandem_import_entry(file->side, index)->offset;
+    const char *end = memchr(line, '\n', file->map.size - (size_t)tandem_import_entry(file->side, index)->offset);
     *length = (size_t)(end - line);
     return line;
 }

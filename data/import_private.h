@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "data/paged_array.h"
 #include "tandem/file.h"
 #include "tandem/hash.h"
 #include "tandem/import.h"
@@ -24,19 +25,24 @@
 typedef struct {
     tandem_hash key;  /* of the id; where ids are numbered, of the text (and of a query's split) */
     uint64_t content; /* of the text with single blanks; 0: it was empty and is not written */
+    uint64_t offset;  /* of its line in the file, from which the id is read back */
 } import_entry;
 
 /* corpus.jsonl or queries.jsonl on its way. */
 typedef struct {
     const char *file, *prefix; /* "corpus.jsonl", "d" */
     tandem_writer *writer;
-    import_entry *entries; /* [count] in the order of their appearance */
-    uint64_t *offsets;     /* [count] of their lines in the file, from which ids are read back */
-    uint32_t *slots;       /* open addressing by key: index + 1, 0 when empty */
-    size_t count, entry_capacity, offset_capacity, slot_mask;
+    tandem_paged_array entries; /* import_entry [count] in the order of their appearance */
+    tandem_paged_array slots;   /* uint32_t [slot_mask + 1], open addressing by key: index + 1, 0 when empty */
+    size_t count, slot_mask;
     size_t written, joined;
     enum { IDS_UNKNOWN, IDS_GIVEN, IDS_NUMBERED } ids;
 } import_side;
+
+static inline const import_entry *tandem_import_entry(const import_side *side, size_t index)
+{
+    return (const import_entry *)side->entries.data + index;
+}
 
 /* A judgment; with `negative`, a training negative that is no judgment. */
 typedef struct {

@@ -10,10 +10,11 @@
 static int open_side(import_sink *sink, import_side *side)
 {
     enum { FIRST_SLOTS = 1024 };
-    side->slots = tandem_alloc(FIRST_SLOTS, sizeof *side->slots);
+    side->entries.folder = side->slots.folder = sink->directory;
+    TANDEM_TRY(tandem_paged_array_reserve(&side->slots, FIRST_SLOTS * sizeof(uint32_t)));
     side->slot_mask = FIRST_SLOTS - 1;
     char *path = tandem_path_join(sink->directory, side->file);
-    int rc = side->slots && path ? tandem_writer_open(&side->writer, path) : TANDEM_ERROR;
+    int rc = path ? tandem_writer_open(&side->writer, path) : TANDEM_ERROR;
     free(path);
     return rc;
 }
@@ -30,9 +31,8 @@ int tandem_sink_open(import_sink *sink)
 static void close_side(import_side *side)
 {
     tandem_writer_abort(side->writer);
-    free(side->entries);
-    free(side->offsets);
-    free(side->slots);
+    tandem_paged_array_free(&side->entries);
+    tandem_paged_array_free(&side->slots);
 }
 
 void tandem_sink_close(import_sink *sink)
@@ -66,9 +66,10 @@ int tandem_sink_commit(import_sink *sink)
 /* The slot that holds the key, or the empty one where it belongs. */
 static uint32_t *locate(const import_side *side, tandem_hash key)
 {
+    uint32_t *slots = side->slots.data;
     for (size_t i = (size_t)key.low & side->slot_mask;; i = (i + 1) & side->slot_mask) {
-        uint32_t *slot = &side->slots[i];
-        if (*slot == 0 || tandem_hash_equal(side->entries[*slot - 1].key, key)) {
+        uint32_t *slot = &slots[i];
+        if (*slot == 0 || tandem_hash_equal(tandem_import_entry(side, *slot - 1)->key, key)) {
             return slot;
         }
     }
@@ -76,16 +77,14 @@ static uint32_t *locate(const import_side *side, tandem_hash key)
 
 static int enlarge_slots(import_side *side)
 {
-    size_t size = side->slot_mask + 1;
-    uint32_t *slots = tandem_alloc(size, 2 * sizeof *slots);
-    if (!slots) {
-        return TANDEM_ERROR;
-    }
-    free(side->slots);
+    size_t size = 2 * (side->slot_mask + 1);
+    tandem_paged_array slots = {.folder = side->slots.folder};
+    TANDEM_TRY(tandem_paged_array_reserve(&slots, size * sizeof(uint32_t)));
+    tandem_paged_array_free(&side->slots);
     side->slots = slots;
-    side->slot_mask = 2 * size - 1;
+    side->slot_mask = size - 1;
     for (size_t i = 0; i < side->count; i++) {
-        *locate(side, side->entries[i].key) = (uint32_t)i + 1;
+        *locate(side, tandem_import_entry(side, i)->key) = (uint32_t)i + 1;
     }
     return TANDEM_OK;
 }
@@ -95,17 +94,13 @@ static int add_entry(import_side *side, import_entry entry)
     if (side->count >= TANDEM_IMPORT_NONE - 1) {
         return tandem_error("%s: more than %u texts", side->file, TANDEM_IMPORT_NONE - 1);
     }
-    void *entries = side->entries, *offsets = side->offsets;
-    TANDEM_TRY(tandem_grow(&entries, &side->entry_capacity, side->count + 1, sizeof *side->entries));
-    side->entries = entries;
-    TANDEM_TRY(tandem_grow(&offsets, &side->offset_capacity, side->count + 1, sizeof *side->offsets));
-    side->offsets = offsets;
-    side->offsets[side->count] = tandem_writer_offset(side->writer);
+    TANDEM_TRY(tandem_paged_array_reserve(&side->entries, (side->count + 1) * sizeof entry));
+    entry.offset = tandem_writer_offset(side->writer);
     if (side->count + 1 > (side->slot_mask + 1) / 4 * 3) {
         TANDEM_TRY(enlarge_slots(side));
     }
     uint32_t *slot = locate(side, entry.key);
-    side->entries[side->count++] = entry;
+    ((import_entry *)side->entries.data)[side->count++] = entry;
     *slot = (uint32_t)side->count;
     return TANDEM_OK;
 }
@@ -215,7 +210,7 @@ static int add_text(import_sink *sink, import_side *side, const uint8_t *split, 
     }
     *index = found - 1;
     side->joined++;
-    return side->entries[*index].content == entry.content
+    return tandem_import_entry(side, *index)->content == entry.content
                ? TANDEM_OK
                : tandem_error("%s: the id \"%s\" came before with another text", where, text->id);
 }
@@ -253,7 +248,7 @@ int tandem_sink_split(import_sink *sink, const char *name, uint8_t *split)
 
 static bool is_text(const import_side *side, uint32_t index)
 {
-    return index != TANDEM_IMPORT_NONE && side->entries[index].content != 0;
+    return index != TANDEM_IMPORT_NONE && tandem_import_entry(side, index)->content != 0;
 }
 
 static int add_link(import_sink *sink, import_link link)

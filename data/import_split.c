@@ -81,21 +81,20 @@ static void sort_contents(content_of *contents, size_t count)
 static int count_same_documents(import_sink *sink)
 {
     const import_side *side = &sink->documents;
-    content_of *contents = tandem_alloc(side->count, sizeof *contents);
-    size_t count = 0;
-    if (!contents) {
-        return TANDEM_ERROR;
-    }
+    tandem_paged_array table = {.folder = sink->directory}; /* open addressing by content, 0 where empty */
+    size_t size = side->slot_mask + 1;
+    TANDEM_TRY(tandem_paged_array_reserve(&table, size * sizeof(uint64_t)));
+    uint64_t *contents = table.data;
     for (size_t i = 0; i < side->count; i++) {
-        if (side->entries[i].content != 0) {
-            contents[count++] = (content_of){side->entries[i].content, 0};
+        uint64_t content = tandem_import_entry(side, i)->content;
+        size_t slot = (size_t)content & (size - 1);
+        while (contents[slot] != 0 && contents[slot] != content) {
+            slot = (slot + 1) & (size - 1);
         }
+        sink->report->twins += content != 0 && contents[slot] == content;
+        contents[slot] = content != 0 ? content : contents[slot];
     }
-    sort_contents(contents, count);
-    for (size_t i = 1; i < count; i++) {
-        sink->report->twins += contents[i].content == contents[i - 1].content;
-    }
-    free(contents);
+    tandem_paged_array_free(&table);
     return TANDEM_OK;
 }
 
@@ -111,7 +110,7 @@ static int count_shared_queries(import_sink *sink)
     for (size_t i = 0; i < sink->link_count; i++) {
         const import_link *link = &sink->links[i];
         if (!link->negative) {
-            contents[count++] = (content_of){sink->queries.entries[link->query].content, link->split};
+            contents[count++] = (content_of){tandem_import_entry(&sink->queries, link->query)->content, link->split};
         }
     }
     sort_contents(contents, count);
@@ -176,8 +175,8 @@ static void add_node(forest *all, uint32_t node)
 static uint64_t node_content(const forest *all, size_t node)
 {
     const import_sink *sink = all->sink;
-    return node < all->queries ? sink->queries.entries[node].content
-                               : sink->documents.entries[node - all->queries].content;
+    return node < all->queries ? tandem_import_entry(&sink->queries, node)->content
+                               : tandem_import_entry(&sink->documents, node - all->queries)->content;
 }
 
 /* Nodes first .. end with the same text are of one family. */
@@ -244,7 +243,7 @@ static int by_rank(const void *a, const void *b)
 static int list_families(forest *all, uint64_t seed)
 {
     size_t first = all->by_document ? all->queries : 0;
-    const import_entry *entries = all->by_document ? all->sink->documents.entries : all->sink->queries.entries;
+    const import_entry *entries = tandem_import_entry(all->by_document ? &all->sink->documents : &all->sink->queries, 0);
     uint32_t *number = tandem_alloc(all->nodes, sizeof *number); /* of the root's family, from 1 */
     all->families = tandem_alloc(all->nodes - first, sizeof *all->families);
     if (!number || !all->families) {

@@ -59,8 +59,8 @@ static void check(const import_sink *sink)
     for (size_t i = 0; i < sink->link_count; i++) {
         const import_link *link = &sink->links[i];
         if (link->query >= sink->queries.count || link->document >= sink->documents.count ||
-            link->split >= sink->split_count || sink->queries.entries[link->query].content == 0 ||
-            sink->documents.entries[link->document].content == 0) {
+            link->split >= sink->split_count || tandem_import_entry(&sink->queries, link->query)->content == 0 ||
+            tandem_import_entry(&sink->documents, link->document)->content == 0) {
             abort();
         }
     }

@@ -7,10 +7,10 @@ import random
 import subprocess
 import sys
 
-from tokenizers import AddedToken, BertWordPieceTokenizer, Tokenizer, models, normalizers, pre_tokenizers
+from tokenizer_oracle import ASSIGNED, SOURCE, code_point_texts, random_text, run  # first: it may skip the test
+from tokenizer_fixtures import chance_tokens, saved, special, template
+from tokenizers import BertWordPieceTokenizer, Tokenizer, models, normalizers, pre_tokenizers
 from tokenizers.processors import BertProcessing
-from tokenizer_fixtures import saved, special, template
-from tokenizer_oracle import ASSIGNED, SOURCE, code_point_texts, random_text, run
 
 
 def made(folder, name, vocab, added=(), processor=True, **flags):
@@ -20,7 +20,8 @@ def made(folder, name, vocab, added=(), processor=True, **flags):
         oracle.normalizer = normalizers.BertNormalizer(**flags)
     oracle.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     if processor:
-        oracle.post_processor = template("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", "[CLS]", "[SEP]", oracle=oracle)
+        oracle.post_processor = template("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", "[CLS]", "[SEP]",
+                                         oracle=oracle)
     oracle.add_tokens(list(added))
     return saved(folder, name, oracle)
 
@@ -80,23 +81,16 @@ def added_tokens(result, folder):
     rng = random.Random(3)
     contents = ["[X]", "[XY]", "foo", "foobar", "Foo Bar", "\u00E9", "##x", "ab", "abc", "bc", "<a>", "\u4E2D", "[CLS]",
                 "\u0130x", "a b", "-", " -", "\u0301", "_", "x\u0301"]
-    glue = contents + [" ", "  ", "\u3000", "\t", "_", "a", "\u00C9", "e\u0301", "9", ".", "\u200B", "z", "\u00AD", "FOO"]
+    glue = contents + [" ", "  ", "\u3000", "\t", "_", "a", "\u00C9", "e\u0301", "9", ".", "\u200B", "z", "\u00AD",
+                       "FOO"]
     letters = [chr(c) for c in range(0x20, 0x7F)] + ["\u00E9", "\u4E2D", "\u0301", "\u0130", "i"]
-    vocab = numbered(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *("##" + c for c in letters), "foo", "##bar"])
+    inner = ["##" + c for c in letters]
+    vocab = numbered(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *inner, "foo", "##bar"])
     for round_ in range(60):
         lowercase = rng.random() < 0.5
         fold = BertWordPieceTokenizer(lowercase=lowercase).normalize if rng.random() < 0.9 else None
-        added, seen = [], set()
-        for content in rng.sample(contents, rng.randint(1, 12)):
-            flags = {key: rng.random() < 0.4 for key in ("single_word", "lstrip", "rstrip", "normalized")}
-            pattern = fold(content) if fold and flags["normalized"] else content
-            # What cannot be told apart or matches nothing is refused; a token that takes the
-            # spaces another begins with makes the library fail.
-            if pattern and (pattern, flags["normalized"]) not in seen and not (content[0] == " " and flags["lstrip"]):
-                seen.add((pattern, flags["normalized"]))
-                added.append(AddedToken(content, special=rng.random() < 0.5, **flags))
-        flags = dict(clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=lowercase) if fold else {}
-        model, oracle = made(folder, f"added {round_}", vocab, added, **flags)
+        added = chance_tokens(rng, contents, fold or str)
+        model, oracle = made(folder, f"added {round_}", vocab, added, **(dict(lowercase=lowercase) if fold else {}))
         texts = ["".join(rng.choices(glue, k=rng.randint(0, 14))) for _ in range(150)]
         result.check(f"added tokens {round_}", model, oracle, texts)
         max_length = rng.randint(2, 9)

@@ -4,14 +4,15 @@ the kinds that models use, 100,000 texts (TANDEM_PROPERTY_STRINGS), every code p
 under every kind of truncation give what Hugging Face tokenizers gives."""
 import random
 
-from tokenizer_oracle import POOLS, STRINGS, code_point_texts, pieces, random_text, real_texts, run
+from tokenizer_oracle import POOLS, STRINGS, code_point_texts, pieces, random_text, real_texts, run  # may skip the test
 from tokenizer_fixtures import MADE, REAL, truncated
 
 NO_LIMIT = ("--max-length", str(2**31 - 1))  # whatever the file says
 TRUNCATIONS = [
     dict(max_length=64), dict(max_length=33, direction="left"), dict(max_length=16, stride=4),
     dict(max_length=17, stride=3, direction="left"), dict(max_length=24, strategy="only_first", stride=5),
-    dict(max_length=20, strategy="only_second", stride=2), dict(max_length=20, strategy="only_second", direction="left"),
+    dict(max_length=20, strategy="only_second", stride=2),
+    dict(max_length=20, strategy="only_second", direction="left"),
     dict(max_length=21, strategy="only_first", direction="left", stride=1),
 ]
 

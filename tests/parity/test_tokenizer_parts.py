@@ -5,9 +5,9 @@ normalized text and where it is split; and models of random vocabularies and opt
 import random
 import unicodedata
 
-from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
-from tokenizer_fixtures import normalizer_kinds, pre_tokenizer_kinds, saved, transparent
-from tokenizer_oracle import ASSIGNED, STRINGS, joined, random_text, run
+from tokenizer_oracle import ASSIGNED, STRINGS, joined, random_text, run  # first: it may skip the test
+from tokenizer_fixtures import chance_tokens, normalizer_kinds, pre_tokenizer_kinds, saved, transparent
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 TEXTS = max(STRINGS // 40, 100)
 
@@ -56,9 +56,10 @@ def pre_tokenizer_test(name, pre_tokenizer):
 def added_tokens(result, folder):
     """Random flags, with contents that overlap, begin and end in words, and are normalized."""
     rng = random.Random(3)
-    contents = ["[X]", "[XY]", "foo", "foobar", "Foo Bar", "\u00E9", "ab", "abc", "bc", "<a>", "\u4E2D", "\u0130x", "a b",
-                "-", " -", "\u0301", "_", "x\u0301", "\u2581", "\uFB01"]
-    glue = contents + [" ", "  ", "\u3000", "\t", "_", "a", "\u00C9", "e\u0301", "9", ".", "\u200B", "z", "\u00AD", "FOO", "fi"]
+    contents = ["[X]", "[XY]", "foo", "foobar", "Foo Bar", "\u00E9", "ab", "abc", "bc", "<a>", "\u4E2D", "\u0130x",
+                "a b", "-", " -", "\u0301", "_", "x\u0301", "\u2581", "\uFB01"]
+    glue = contents + [" ", "  ", "\u3000", "\t", "_", "a", "\u00C9", "e\u0301", "9", ".", "\u200B", "z", "\u00AD",
+                       "FOO", "fi"]
     befores = [None, normalizers.Lowercase(), normalizers.NFKC(), normalizers.Strip(), normalizers.NFD(),
                normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]),
                normalizers.BertNormalizer(lowercase=True)]
@@ -68,16 +69,7 @@ def added_tokens(result, folder):
     for round_ in range(80):
         before, after = rng.choice(befores), rng.choice(afters)
         model, oracle = transparent(folder, f"plain {round_}", before, after)
-        added, seen = [], set()
-        for content in rng.sample(contents, rng.randint(1, 12)):
-            flags = {key: rng.random() < 0.4 for key in ("single_word", "lstrip", "rstrip", "normalized")}
-            pattern = before.normalize_str(content) if before and flags["normalized"] else content
-            # What cannot be told apart or matches nothing is refused; a token that takes the
-            # spaces another begins with makes the library fail.
-            if pattern and (pattern, flags["normalized"]) not in seen and not (content[0] == " " and flags["lstrip"]):
-                seen.add((pattern, flags["normalized"]))
-                added.append(AddedToken(content, special=rng.random() < 0.5, **flags))
-        oracle.add_tokens(added)
+        oracle.add_tokens(chance_tokens(rng, contents, before.normalize_str if before else str))
         oracle.save(str(model / "tokenizer.json"))
         oracle = Tokenizer.from_file(str(model / "tokenizer.json"))
         texts = ["".join(rng.choices(glue, k=rng.randint(0, 14))) for _ in range(200)]
@@ -122,14 +114,14 @@ def random_models(result, folder):
         oracle = Tokenizer(random_unigram(rng, letters) if kind == "Unigram" else random_bpe(rng, letters))
         if kind == "BPE of bytes":
             oracle.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-        texts = ["".join(rng.choices("aaabbb\u2581\u00E9\u4E2D\u00FC ", k=rng.choice((1, 2, 3, 5, 8, 13, 33, 48, 49, 50, 200))))
-                 for _ in range(250)]
+        lengths = (1, 2, 3, 5, 8, 13, 33, 48, 49, 50, 200)
+        texts = ["".join(rng.choices("aaabbb\u2581\u00E9\u4E2D\u00FC ", k=rng.choice(lengths))) for _ in range(250)]
         result.check(f"random {kind} {round_}", *saved(folder, f"random {round_}", oracle), texts)
 
 
 def main():
-    run([normalizer_test(name, kind) for name, kind in normalizer_kinds().items()] +
-        [pre_tokenizer_test(name, kind) for name, kind in pre_tokenizer_kinds().items()] + [added_tokens, random_models])
+    run([added_tokens, random_models, *(normalizer_test(name, kind) for name, kind in normalizer_kinds().items()),
+         *(pre_tokenizer_test(name, kind) for name, kind in pre_tokenizer_kinds().items())])
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import shutil
 import struct
 import zipfile
 
-from tokenizers import AddedToken, BertWordPieceTokenizer, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
-from tokenizers import processors as post
+from tokenizers import AddedToken, BertWordPieceTokenizer, Regex, Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import processors as post, trainers
 from tokenizer_oracle import ASSIGNED, FIXTURES, pieces, real_texts
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -21,6 +21,24 @@ CLIP = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 def special(content, **flags):
     return AddedToken(content, **{"special": True, "normalized": False, **flags})
+
+
+def specials(*contents):
+    return [special(content) for content in contents]
+
+
+def chance_tokens(rng, contents, normalize):
+    """Some of the contents as added tokens, with flags by chance. `normalize` is the tokenizer's."""
+    added, seen = [], set()
+    for content in rng.sample(contents, rng.randint(1, 12)):
+        flags = {key: rng.random() < 0.4 for key in ("single_word", "lstrip", "rstrip", "normalized")}
+        pattern = normalize(content) if flags["normalized"] else content
+        # What cannot be told apart or matches nothing is refused; a token that takes the spaces
+        # another begins with makes the library fail.
+        if pattern and (pattern, flags["normalized"]) not in seen and not (content[0] == " " and flags["lstrip"]):
+            seen.add((pattern, flags["normalized"]))
+            added.append(AddedToken(content, special=rng.random() < 0.5, **flags))
+    return added
 
 
 def saved(folder, name, oracle):
@@ -77,7 +95,7 @@ def xlm_roberta(folder):
     oracle = Tokenizer(models.Unigram(vocab, unk_id=3, byte_fallback=False))
     oracle.normalizer = charsmap()
     oracle.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
-    oracle.add_special_tokens([special(t) for t in ("<s>", "<pad>", "</s>", "<unk>")] + [special("<mask>", lstrip=True)])
+    oracle.add_special_tokens(specials("<s>", "<pad>", "</s>", "<unk>") + [special("<mask>", lstrip=True)])
     oracle.post_processor = template("<s> $A </s>", "<s> $A </s> </s> $B </s>", "<s>", "</s>", oracle=oracle)
     return saved(folder, "xlm-roberta-base", oracle)
 
@@ -118,8 +136,8 @@ def xlnet(folder):
         normalizers.Replace("``", '"'), normalizers.Replace("''", '"'), normalizers.NFKD(), normalizers.StripAccents(),
         normalizers.Precompiled(rules), normalizers.Replace(Regex(" {2,}"), " ")])
     oracle.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
-    tokens = ("<s>", "</s>", "<unk>", "<sep>", "<pad>", "<cls>", "<eop>", "<eod>")
-    oracle.add_special_tokens([special(t) for t in tokens] + [special("<mask>", lstrip=True)])
+    tokens = specials("<s>", "</s>", "<unk>", "<sep>", "<pad>", "<cls>", "<eop>", "<eod>")
+    oracle.add_special_tokens(tokens + [special("<mask>", lstrip=True)])
     oracle.post_processor = template("$A:0 <sep>:0 <cls>:2", "$A:0 <sep>:0 $B:1 <sep>:1 <cls>:2", "<sep>", "<cls>",
                                      oracle=oracle)
     return saved(folder, "xlnet-base-cased", oracle)
@@ -156,6 +174,11 @@ def trained(pre_tokenizer, size, normalizer=None, **options):
     return model["vocab"], [tuple(merge) for merge in model["merges"]]
 
 
+def bytes_of(*before):
+    """ByteLevel that splits nothing, after these."""
+    return pre_tokenizers.Sequence([*before, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+
+
 @functools.cache
 def byte_level_bpe():
     return trained(pre_tokenizers.ByteLevel(add_prefix_space=False), 3000,
@@ -168,7 +191,7 @@ def modern_bert(folder):
     oracle.normalizer = normalizers.NFC()
     oracle.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=True)
     oracle.add_tokens([AddedToken(" " * n, normalized=True) for n in range(24, 1, -1)])
-    oracle.add_special_tokens([special(t) for t in ("[CLS]", "[SEP]", "[PAD]", "[UNK]")] + [special("[MASK]", lstrip=True)])
+    oracle.add_special_tokens(specials("[CLS]", "[SEP]", "[PAD]", "[UNK]") + [special("[MASK]", lstrip=True)])
     oracle.post_processor = template("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", "[CLS]", "[SEP]", oracle=oracle)
     return saved(folder, "modern-bert", oracle)
 
@@ -181,7 +204,7 @@ def llama(folder):
     oracle = Tokenizer(models.BPE({t: i for i, t in enumerate(tokens)}, merges, unk_token="<unk>", fuse_unk=True,
                                   byte_fallback=True))
     oracle.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
-    oracle.add_special_tokens([special(t) for t in ("<unk>", "<s>", "</s>")])
+    oracle.add_special_tokens(specials("<unk>", "<s>", "</s>"))
     oracle.post_processor = template("<s> $A", "<s> $A <s>:1 $B:1", "<s>", oracle=oracle)
     return saved(folder, "llama", oracle)
 
@@ -189,9 +212,8 @@ def llama(folder):
 def llama3(folder):
     vocab, merges = byte_level_bpe()
     oracle = Tokenizer(models.BPE(vocab, merges, ignore_merges=True))
-    oracle.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(LLAMA3), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
-    oracle.add_special_tokens([special(t) for t in ("<|begin|>", "<|endoftext|>")])
+    oracle.pre_tokenizer = bytes_of(pre_tokenizers.Split(Regex(LLAMA3), "isolated"))
+    oracle.add_special_tokens(specials("<|begin|>", "<|endoftext|>"))
     oracle.post_processor = post.Sequence([post.ByteLevel(trim_offsets=False), template(
         "<|begin|> $A", "<|begin|> $A <|begin|>:1 $B:1", "<|begin|>", oracle=oracle)])
     return saved(folder, "llama3", oracle)
@@ -201,15 +223,15 @@ def qwen2(folder):
     vocab, merges = byte_level_bpe()
     oracle = Tokenizer(models.BPE(vocab, merges))
     oracle.normalizer = normalizers.NFC()
-    oracle.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(QWEN2), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    oracle.pre_tokenizer = bytes_of(pre_tokenizers.Split(Regex(QWEN2), "isolated"))
     oracle.add_special_tokens([special("<|endoftext|>")])
     oracle.post_processor = post.ByteLevel(add_prefix_space=False, trim_offsets=False)
     return saved(folder, "qwen2", oracle)
 
 
 def clip(folder):
-    normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
+    normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "),
+                                       normalizers.Lowercase()])
     pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(CLIP), "removed", invert=True),
                                              pre_tokenizers.ByteLevel(add_prefix_space=False)])
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -240,7 +262,7 @@ def roberta_processing(name, **options):
         vocab, merges = byte_level_bpe()
         oracle = Tokenizer(models.BPE(vocab, merges))
         oracle.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=options["add_prefix_space"])
-        oracle.add_special_tokens([special("<s>"), special("</s>"), special("<mask>", lstrip=True, rstrip=True)])
+        oracle.add_special_tokens(specials("<s>", "</s>") + [special("<mask>", lstrip=True, rstrip=True)])
         ends = [(t, oracle.token_to_id(t)) for t in ("</s>", "<s>")]
         oracle.post_processor = post.RobertaProcessing(*ends, **options)
         return saved(folder, name, oracle)
@@ -254,7 +276,7 @@ def word_level(folder):
     oracle = Tokenizer(models.WordLevel(vocab, unk_token="[UNK]"))
     oracle.normalizer = normalizers.Sequence([normalizers.NFD(), normalizers.Lowercase(), normalizers.StripAccents()])
     oracle.pre_tokenizer = split
-    oracle.add_special_tokens([special("[UNK]"), special("[CLS]"), special("[SEP]")])
+    oracle.add_special_tokens(specials("[UNK]", "[CLS]", "[SEP]"))
     oracle.post_processor = post.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
     return saved(folder, "word-level", oracle)
 
@@ -263,11 +285,12 @@ def unigram(name, **metaspace):
     """A Unigram of many scripts' letters and some words, with bytes for the rest."""
     def build(folder):
         words = {word for text in sample()[:2000] for word in text.split()}
-        tokens = ["<unk>", "<s>", *(f"<0x{byte:02X}>" for byte in range(256)), "\u2581", *ASSIGNED[:3000],
-                  *sorted("\u2581" + word for word in words)[::3], *sorted(word[:4] for word in words)[::5], "--", "..."]
+        tokens = ["<unk>", "<s>", *(f"<0x{byte:02X}>" for byte in range(256)), "\u2581", *ASSIGNED[:3000], "--", "...",
+                  *sorted("\u2581" + word for word in words)[::3], *sorted(word[:4] for word in words)[::5]]
         vocab = [(token, -2.0 - (7919 * i % 10007) / 1000.7) for i, token in enumerate(dict.fromkeys(tokens))]
         oracle = Tokenizer(models.Unigram(vocab, unk_id=0, byte_fallback=True))
-        oracle.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")])
+        oracle.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Strip(),
+                                                  normalizers.Replace(Regex(" {2,}"), " ")])
         oracle.pre_tokenizer = pre_tokenizers.Metaspace(**metaspace)
         oracle.add_special_tokens([special("<s>"), special("<mask>", lstrip=True)])
         return saved(folder, name, oracle)
@@ -291,8 +314,7 @@ def transparent(folder, name, normalizer=None, pre_tokenizer=None):
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocab = {token: i for i, token in enumerate(alphabet + [c + "</w>" for c in alphabet])}
     oracle = Tokenizer(models.BPE(vocab, [], end_of_word_suffix="</w>"))
-    plain = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    oracle.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizer, plain]) if pre_tokenizer else plain
+    oracle.pre_tokenizer = bytes_of(pre_tokenizer) if pre_tokenizer else bytes_of()
     if normalizer:
         oracle.normalizer = normalizer
     oracle.add_tokens([AddedToken("<s>", special=True, normalized=False), AddedToken("foo", normalized=True)])
@@ -305,8 +327,9 @@ def normalizer_kinds():
         "NFC": n.NFC(), "NFD": n.NFD(), "NFKC": n.NFKC(), "NFKD": n.NFKD(), "Nmt": n.Nmt(), "Lowercase": n.Lowercase(),
         "StripAccents": n.StripAccents(), "Strip": n.Strip(), "Strip left": n.Strip(right=False),
         "Strip right": n.Strip(left=False), "Prepend": n.Prepend("\u2581"), "ByteLevel": n.ByteLevel(),
-        "Replace": n.Replace("ab", "xyz"), "Replace by nothing": n.Replace("a", ""), "Replace spaces": n.Replace(Regex(r"\s+"), " "),
-        "Replace runs": n.Replace(Regex(" {2,}"), "\u2581"), "Bert": n.BertNormalizer(lowercase=True),
+        "Replace": n.Replace("ab", "xyz"), "Replace by nothing": n.Replace("a", ""),
+        "Replace spaces": n.Replace(Regex(r"\s+"), " "), "Replace runs": n.Replace(Regex(" {2,}"), "\u2581"),
+        "Bert": n.BertNormalizer(lowercase=True),
         "accents": n.Sequence([n.NFD(), n.Lowercase(), n.StripAccents()]),
         "compatible": n.Sequence([n.NFKC(), n.Lowercase(), n.Replace("ss", "\u00DF"), n.NFD(), n.Strip()]),
         "Metaspace": n.Sequence([n.Prepend("\u2581"), n.Replace(" ", "\u2581"), n.NFC()]),
@@ -323,10 +346,12 @@ def pre_tokenizer_kinds():
     behaviors = ("removed", "isolated", "merged_with_previous", "merged_with_next", "contiguous")
     kinds = {
         "Bert": p.BertPreTokenizer(), "Whitespace": p.Whitespace(), "WhitespaceSplit": p.WhitespaceSplit(),
-        "ByteLevel": p.ByteLevel(add_prefix_space=True), "ByteLevel whole": p.ByteLevel(add_prefix_space=True, use_regex=False),
-        "Digits": p.Digits(), "each digit": p.Digits(individual_digits=True), "CharDelimiterSplit": p.CharDelimiterSplit("-"),
+        "ByteLevel": p.ByteLevel(add_prefix_space=True),
+        "ByteLevel whole": p.ByteLevel(add_prefix_space=True, use_regex=False), "Digits": p.Digits(),
+        "each digit": p.Digits(individual_digits=True), "CharDelimiterSplit": p.CharDelimiterSplit("-"),
         "Split GPT-2": p.Split(Regex(GPT2), "isolated"), "Split Llama 3": p.Split(Regex(LLAMA3), "isolated"),
-        "Split Qwen 2": p.Split(Regex(QWEN2), "removed", invert=True), "Split CLIP": p.Split(Regex(CLIP), "removed", invert=True),
+        "Split Qwen 2": p.Split(Regex(QWEN2), "removed", invert=True),
+        "Split CLIP": p.Split(Regex(CLIP), "removed", invert=True),
         "three digits": p.Split(Regex(r"\d{1,3}(?=(\d{3})*\b)"), "isolated"),
         "sequence": p.Sequence([p.WhitespaceSplit(), p.Punctuation(), p.Digits(individual_digits=True)]),
         "Metaspace twice": p.Sequence([p.WhitespaceSplit(), p.Metaspace(), p.Metaspace(prepend_scheme="first")]),

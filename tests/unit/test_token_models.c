@@ -481,13 +481,21 @@ static void test_trie(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bpe_merges),      cmocka_unit_test(test_bpe_unknown),
-        cmocka_unit_test(test_bpe_fallback),    cmocka_unit_test(test_bpe_affixes),
-        cmocka_unit_test(test_bpe_spaces),      cmocka_unit_test(test_bpe_byte_level),  cmocka_unit_test(test_bpe_refused),
-        cmocka_unit_test(test_bpe_long_words),  cmocka_unit_test(test_unigram_best),
-        cmocka_unit_test(test_unigram_unknown), cmocka_unit_test(test_unigram_refused),
-        cmocka_unit_test(test_wordlevel),       cmocka_unit_test(test_hash),
-        cmocka_unit_test(test_cache),           cmocka_unit_test(test_trie),
+        cmocka_unit_test(test_bpe_merges),
+        cmocka_unit_test(test_bpe_unknown),
+        cmocka_unit_test(test_bpe_fallback),
+        cmocka_unit_test(test_bpe_affixes),
+        cmocka_unit_test(test_bpe_spaces),
+        cmocka_unit_test(test_bpe_byte_level),
+        cmocka_unit_test(test_bpe_refused),
+        cmocka_unit_test(test_bpe_long_words),
+        cmocka_unit_test(test_unigram_best),
+        cmocka_unit_test(test_unigram_unknown),
+        cmocka_unit_test(test_unigram_refused),
+        cmocka_unit_test(test_wordlevel),
+        cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_trie),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
