@@ -149,10 +149,6 @@ int tandem_op_abs(tandem_tensor **out, const tandem_tensor *a) {
     return apply(__func__, out, [&] { return at::abs(ref(a)); });
 }
 
-int tandem_op_clamp_min(tandem_tensor **out, const tandem_tensor *a, double least) {
-    return apply(__func__, out, [&] { return at::clamp_min(ref(a), least); });
-}
-
 /* ---- reductions -------------------------------------------------------------------- */
 
 int tandem_op_softmax(tandem_tensor **out, const tandem_tensor *a, int dim) {
@@ -179,10 +175,6 @@ int tandem_op_sum_dim(tandem_tensor **out, const tandem_tensor *a, int dim) {
     return apply(__func__, out, [&] { return at::sum(ref(a), dim); });
 }
 
-int tandem_op_max_dim(tandem_tensor **out, const tandem_tensor *a, int dim) {
-    return apply(__func__, out, [&] { return std::get<0>(at::max(ref(a), dim)); });
-}
-
 int tandem_op_norm(tandem_tensor **out, const tandem_tensor *a) {
     return apply(__func__, out, [&] { return at::linalg_vector_norm(ref(a), 2, -1); });
 }
@@ -200,17 +192,6 @@ int tandem_op_distances(tandem_tensor **out, const tandem_tensor *a, const tande
 
 int tandem_op_greater(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b) {
     return apply(__func__, out, [&] { return at::gt(ref(a), ref(b)); });
-}
-
-int tandem_op_sort_desc(tandem_tensor **out, const tandem_tensor *a, int dim, int64_t *index) {
-    return apply(__func__, out, [&] {
-        auto [values, order] = at::sort(ref(a), /*stable=*/true, dim, /*descending=*/true);
-        if (index != nullptr && order.numel() > 0) {
-            at::Tensor rows = order.contiguous();
-            std::memcpy(index, rows.const_data_ptr<int64_t>(), rows.nbytes());
-        }
-        return values;
-    });
 }
 
 int tandem_op_normalize(tandem_tensor **out, const tandem_tensor *a) {

@@ -74,23 +74,18 @@ int tandem_op_sigmoid(tandem_tensor **out, const tandem_tensor *a);
 int tandem_op_softplus(tandem_tensor **out, const tandem_tensor *a); /* log(1 + e^a), stable */
 int tandem_op_relu(tandem_tensor **out, const tandem_tensor *a);
 int tandem_op_abs(tandem_tensor **out, const tandem_tensor *a); /* gradient 0 at 0 */
-int tandem_op_clamp_min(tandem_tensor **out, const tandem_tensor *a, double least);
 int tandem_op_softmax(tandem_tensor **out, const tandem_tensor *a, int dim);
 int tandem_op_log_softmax(tandem_tensor **out, const tandem_tensor *a, int dim);
 int tandem_op_logsumexp(tandem_tensor **out, const tandem_tensor *a, int dim);
 int tandem_op_sum(tandem_tensor **out, const tandem_tensor *a);
 int tandem_op_mean(tandem_tensor **out, const tandem_tensor *a);
 int tandem_op_sum_dim(tandem_tensor **out, const tandem_tensor *a, int dim);
-int tandem_op_max_dim(tandem_tensor **out, const tandem_tensor *a, int dim); /* the gradient goes to one greatest element */
 int tandem_op_norm(tandem_tensor **out, const tandem_tensor *a); /* Euclidean, over the last dim; gradient 0 at 0 */
 int tandem_op_logcumsumexp(tandem_tensor **out, const tandem_tensor *a, int dim);
 /* Euclidean distances of all rows of `a` [n, dim] to all rows of `b` [m, dim], [n, m], from their differences, so that
  * near rows lose no digits; gradient 0 at 0. */
 int tandem_op_distances(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b);
 int tandem_op_greater(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b); /* a > b, a bool tensor */
-/* Along `dim`, greatest first, equals in their order; `index`, unless NULL, receives
- * where each was, in the layout of `a`. */
-int tandem_op_sort_desc(tandem_tensor **out, const tandem_tensor *a, int dim, int64_t *index);
 int tandem_op_normalize(tandem_tensor **out, const tandem_tensor *a); /* L2 over the last dim, eps 1e-12 */
 int tandem_op_cat(tandem_tensor **out, const tandem_tensor *const *parts, size_t count, int dim);
 int tandem_op_narrow(tandem_tensor **out, const tandem_tensor *a, int dim, int64_t start, int64_t length);

@@ -116,10 +116,6 @@ static void test_operations(void **state)
     expect(c, (const float[]){1, 2, 0, 4}, 4);
     ok(tandem_op_abs(&c, a));
     expect(c, (const float[]){1, 2, 3, 4}, 4);
-    ok(tandem_op_clamp_min(&c, a, 1.5));
-    expect(c, (const float[]){1.5f, 2, 1.5f, 4}, 4);
-    ok(tandem_op_max_dim(&c, a, 0));
-    expect(c, (const float[]){1, 4}, 2);
     ok(tandem_op_softmax(&c, a, 1));
     expect(c, (const float[]){0.26894143f, 0.7310586f, 9.110512e-4f, 0.99908894f}, 4);
     ok(tandem_op_log_softmax(&c, a, 1));
@@ -159,26 +155,6 @@ static void test_operations(void **state)
     ok(tandem_tensor_from_int64(&label, labels, two, 1));
     ok(tandem_op_cross_entropy(&c, a, label));
     expect(c, (const float[]){0.5f * (0.3132617f + 7.0009117f)}, 1);
-}
-
-/* Equals keep their order; the gradient goes back to where a value was. */
-static void test_sort(void **state)
-{
-    (void)state;
-    const float x[] = {2, 5, 2, 7, 1, 1, 0, 9};
-    int64_t index[8];
-    tandem_tensor *leaf, *sorted, *gradient;
-    tandem_grad_enable(1);
-    ok(tandem_op_leaf(&leaf, matrix(x, 2, 4)));
-    ok(tandem_op_sort_desc(&sorted, leaf, 1, index));
-    expect(sorted, (const float[]){7, 5, 2, 2, 9, 1, 1, 0}, 8);
-    const int64_t order[] = {3, 1, 0, 2, 3, 0, 1, 2};
-    assert_memory_equal(index, order, sizeof index);
-    ok(tandem_backward_with(sorted, matrix((const float[]){1, 2, 3, 4, 5, 6, 7, 8}, 2, 4)));
-    ok(tandem_tensor_grad(&gradient, leaf));
-    expect(gradient, (const float[]){3, 2, 4, 1, 6, 7, 8, 5}, 8);
-    ok(tandem_op_sort_desc(&sorted, leaf, 0, NULL));
-    expect(sorted, (const float[]){2, 5, 2, 9, 1, 1, 0, 7}, 8);
 }
 
 /* Rows of zeros, as an empty text may give, normalize to zeros without a NaN gradient. */
@@ -247,7 +223,6 @@ int main(void)
         IN_SCOPE(test_free_inside_scope),
         IN_SCOPE(test_shapes),
         IN_SCOPE(test_operations),
-        IN_SCOPE(test_sort),
         IN_SCOPE(test_normalize_zero),
         IN_SCOPE(test_gradients),
         IN_SCOPE(test_sgemm),
