@@ -19,11 +19,10 @@ const char *tandem_version(void)
 }
 
 /* ---- CPU ----------------------------------------------------------------------- */
-static const char *const isa_names[] = {"portable", "avx2", "avx512"};
+static const char *const isa_names[] = {"portable", "avx2", "avx512", "avx512_bf16"};
 
 static pthread_once_t cpu_once = PTHREAD_ONCE_INIT;
 static tandem_isa cpu_isa;
-static bool cpu_bf16;
 static char cpu_text[256];
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -48,8 +47,8 @@ static void probe_features(void)
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
     bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    cpu_isa = avx512 ? TANDEM_ISA_AVX512 : avx2 ? TANDEM_ISA_AVX2 : TANDEM_ISA_PORTABLE;
-    cpu_bf16 = __builtin_cpu_supports("avx512bf16") || __builtin_cpu_supports("amx-bf16");
+    bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
+    cpu_isa = bf16 ? TANDEM_ISA_AVX512_BF16 : avx512 ? TANDEM_ISA_AVX512 : avx2 ? TANDEM_ISA_AVX2 : TANDEM_ISA_PORTABLE;
     append_text(",");
     SUPPORTS("avx2");
     SUPPORTS("fma");
@@ -93,13 +92,13 @@ static void lower_isa(void)
     if (!wish || !*wish) {
         return;
     }
-    for (int isa = TANDEM_ISA_PORTABLE; isa <= TANDEM_ISA_AVX512; isa++) {
+    for (int isa = TANDEM_ISA_PORTABLE; isa <= TANDEM_ISA_AVX512_BF16; isa++) {
         if (strcmp(wish, isa_names[isa]) == 0) {
             cpu_isa = (tandem_isa)isa < cpu_isa ? (tandem_isa)isa : cpu_isa;
             return;
         }
     }
-    tandem_log_warn("TANDEM_ISA=%s is ignored: expected portable, avx2 or avx512", wish);
+    tandem_log_warn("TANDEM_ISA=%s is ignored: expected portable, avx2, avx512 or avx512_bf16", wish);
 }
 
 static void probe_cpu(void)
@@ -122,8 +121,18 @@ const char *tandem_isa_name(tandem_isa isa)
 
 bool tandem_machine_has_bf16(void)
 {
-    pthread_once(&cpu_once, probe_cpu);
-    return cpu_bf16;
+    return tandem_machine_isa() >= TANDEM_ISA_AVX512_BF16;
+}
+
+tandem_precision tandem_machine_precision(tandem_precision asked)
+{
+    return asked != TANDEM_AUTO ? asked : tandem_machine_has_bf16() ? TANDEM_BF16 : TANDEM_FP32;
+}
+
+const char *tandem_precision_name(tandem_precision precision)
+{
+    static const char *const names[] = {"fp32", "bf16", "auto"};
+    return names[precision];
 }
 
 const char *tandem_machine_cpu(void)

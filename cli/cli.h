@@ -51,6 +51,13 @@ typedef struct {
 
 #define TANDEM_OPTION_END {.name = NULL}
 
+/* The precision of a model that only reads texts, a tandem_precision in the field `dtype` of the command's struct. */
+#define TANDEM_OPTION_DTYPE(options)                                                                                  \
+    {                                                                                                                 \
+        .name = "dtype", .type = TANDEM_OPTION_CHOICE, .offset = offsetof(options, dtype), .value = "fp32|bf16|auto", \
+        .initial = "fp32", .help = "precision of the matrix products; auto: bf16 on a CPU that multiplies it faster"  \
+    }
+
 typedef struct {
     const char *name;    /* "encode", or two words: "train bi" */
     const char *summary; /* one line: "Mine hard negatives", no full stop */

@@ -11,7 +11,7 @@
 typedef struct {
     const char *model, *input, *output, *prompt_name;
     int64_t side; /* tandem_side */
-    int64_t max_length;
+    int64_t max_length, dtype;
 } encode_options;
 
 static const tandem_option encode_table[] = {
@@ -25,6 +25,7 @@ static const tandem_option encode_table[] = {
      .help = "the model's prompt of this name instead of the side's"},
     {.name = "max-length", .type = TANDEM_OPTION_INT, .offset = offsetof(encode_options, max_length), .value = "N", .initial = "0",
      .min = 0, .max = 1 << 20, .help = "tokens read of a text, special ones included; 0: what the model says"},
+    TANDEM_OPTION_DTYPE(encode_options),
     {.name = "output", .letter = 'o', .type = TANDEM_OPTION_STRING, .required = true, .offset = offsetof(encode_options, output),
      .value = "OUT.h5|OUT.npy", .help = "where the vectors go, rows in input order"},
     TANDEM_OPTION_END,
@@ -108,7 +109,8 @@ static int run_encode(const void *arguments, size_t count, char *const *words)
         return tandem_error_code(TANDEM_USAGE, "%s: the name must end in .h5 or .npy", options->output);
     }
     tandem_interrupt_install();
-    tandem_model_options load = {.kind = TANDEM_BI_ENCODER, .max_length = (size_t)options->max_length};
+    tandem_model_options load = {.kind = TANDEM_BI_ENCODER, .max_length = (size_t)options->max_length,
+                                 .precision = (tandem_precision)options->dtype};
     tandem_model *model;
     TANDEM_TRY(tandem_model_load(&model, options->model, &load));
     int rc = use_prompt(model, options);

@@ -18,7 +18,7 @@
 typedef struct {
     const char *model, *dataset, *split, *output;
     const char *range, *absolute_margin, *relative_margin;
-    int64_t negatives, sampling, seed, max_length;
+    int64_t negatives, sampling, seed, max_length, dtype;
     bool json;
 } mine_options;
 
@@ -43,6 +43,7 @@ static const tandem_option table[] = {
      .min = 0, .max = 9007199254740992.0, .help = "seed of the random sample"},
     {.name = "max-length", .type = TANDEM_OPTION_INT, .offset = offsetof(mine_options, max_length), .value = "N",
      .initial = "0", .min = 0, .max = 1e6, .help = "tokens of a text; 0: what the model says"},
+    TANDEM_OPTION_DTYPE(mine_options),
     {.name = "json", .type = TANDEM_OPTION_FLAG, .offset = offsetof(mine_options, json),
      .help = "print the statistics to stdout as one JSON object"},
     {.name = "output", .letter = 'o', .type = TANDEM_OPTION_STRING, .required = true,
@@ -118,7 +119,8 @@ static int mine(tandem_groups **out, tandem_mining_statistics *statistics, const
     if (strcmp(options->model, "bm25") == 0) {
         return mine_bm25(out, statistics, dataset, split, mining);
     }
-    const tandem_model_options load = {.kind = TANDEM_BI_ENCODER, .max_length = (size_t)options->max_length};
+    const tandem_model_options load = {.kind = TANDEM_BI_ENCODER, .max_length = (size_t)options->max_length,
+                                       .precision = (tandem_precision)options->dtype};
     tandem_model *model = NULL;
     TANDEM_TRY(tandem_model_load(&model, options->model, &load));
     int rc = tandem_mine_with_model(out, statistics, model, dataset, split, mining, true);

@@ -10,7 +10,7 @@
 
 typedef struct {
     const char *model, *dataset, *run, *output;
-    int64_t depth, max_length;
+    int64_t depth, max_length, dtype;
     const char *dev_run, *dev_split, *metric;
 } rerank_options;
 
@@ -27,6 +27,7 @@ static const tandem_option table[] = {
      .initial = "50", .min = 1, .max = 1e9, .help = "documents of each query to rerank"},
     {.name = "max-length", .type = TANDEM_OPTION_INT, .offset = offsetof(rerank_options, max_length), .value = "N",
      .initial = "0", .min = 0, .max = 1e6, .help = "tokens of a pair; 0: what the model says"},
+    TANDEM_OPTION_DTYPE(rerank_options),
     {.name = "dev-run", .type = TANDEM_OPTION_STRING, .offset = offsetof(rerank_options, dev_run), .value = "RUN",
      .help = "the first stage's run of judged queries: fit the weight of the two stages on it"},
     {.name = "dev-split", .type = TANDEM_OPTION_STRING, .offset = offsetof(rerank_options, dev_split),
@@ -95,7 +96,8 @@ static int run_rerank(const void *raw, size_t count, char *const *arguments)
     (void)count;
     (void)arguments;
     const rerank_options *options = raw;
-    tandem_model_options model_options = {.kind = TANDEM_CROSS_ENCODER, .max_length = (size_t)options->max_length};
+    tandem_model_options model_options = {.kind = TANDEM_CROSS_ENCODER, .max_length = (size_t)options->max_length,
+                                          .precision = (tandem_precision)options->dtype};
     tandem_metric metric;
     tandem_dataset *dataset = NULL;
     tandem_model *model = NULL;

@@ -9,7 +9,7 @@
 
 typedef struct {
     const char *model, *dataset, *split, *output;
-    int64_t top, max_length;
+    int64_t top, max_length, dtype;
 } search_options;
 
 static const tandem_option table[] = {
@@ -23,6 +23,7 @@ static const tandem_option table[] = {
      .initial = "100", .min = 1, .max = 1e9, .help = "documents for each query"},
     {.name = "max-length", .type = TANDEM_OPTION_INT, .offset = offsetof(search_options, max_length), .value = "N",
      .initial = "0", .min = 0, .max = 1e6, .help = "tokens of a text; 0: what the model says"},
+    TANDEM_OPTION_DTYPE(search_options),
     {.name = "output", .letter = 'o', .type = TANDEM_OPTION_STRING, .required = true,
      .offset = offsetof(search_options, output), .value = "RUN", .help = "the run to write; - is stdout"},
     TANDEM_OPTION_END,
@@ -35,7 +36,8 @@ static int retrieve(tandem_run **out, const search_options *options, const tande
     if (strcmp(options->model, "bm25") == 0) {
         return tandem_retrieve_bm25(out, dataset, qrels, k);
     }
-    const tandem_model_options load = {.kind = TANDEM_BI_ENCODER, .max_length = (size_t)options->max_length};
+    const tandem_model_options load = {.kind = TANDEM_BI_ENCODER, .max_length = (size_t)options->max_length,
+                                       .precision = (tandem_precision)options->dtype};
     tandem_model *model = NULL;
     TANDEM_TRY(tandem_model_load(&model, options->model, &load));
     int rc = tandem_retrieve_dense(out, model, dataset, qrels, k, true);

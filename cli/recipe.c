@@ -7,10 +7,12 @@
 
 #include "tandem/file.h"
 #include "tandem/json.h"
+#include "tandem/machine.h"
 
 /* ---- settings ------------------------------------------------------------------------ */
 
 static const char *const samplings[] = {"top", "random", NULL};
+static const char *const dtypes[] = {"fp32", "bf16", "auto", NULL}; /* as tandem_precision */
 
 #define FIELD(f) offsetof(recipe_settings, f)
 #define MINING_ROWS(prefix, field, low, high, margin, count)                                                          \
@@ -37,6 +39,8 @@ static const tandem_setting rows[] = {
     {"splits.test", TANDEM_SETTING_STRING, FIELD(splits.test), 0, 0, "test", NULL, "split that is only measured"},
     {"max_length", TANDEM_SETTING_INT, FIELD(max_length), 0, 1e6, "0", NULL, "limit in tokens; 0: the model's"},
     {"seed", TANDEM_SETTING_INT, FIELD(seed), 0, 9e15, "13", NULL, "of every random choice"},
+    {"dtype", TANDEM_SETTING_CHOICE, FIELD(dtype), 0, 0, "fp32", dtypes,
+     "precision of the matrix products in mining, retrieval and reranking; that of training is bi.dtype and cross.dtype"},
     {"retrieve", TANDEM_SETTING_INT, FIELD(retrieve), 1, 1e6, "100", NULL, "documents retrieved for a query"},
     {"depth", TANDEM_SETTING_INT, FIELD(depth), 1, 1e6, "50", NULL, "of them reranked"},
     {"metrics", TANDEM_SETTING_STRING, FIELD(metrics), 0, 0, "ndcg@10,recall@100,map", NULL, "columns of the table"},
@@ -129,14 +133,23 @@ static int apply_file(recipe *r, const char *path)
     return rc;
 }
 
-/* The training configs follow the recipe where they share a setting. */
+static void settle_dtype(int64_t *dtype)
+{
+    *dtype = (int64_t)tandem_machine_precision((tandem_precision)*dtype);
+}
+
+/* The training configs follow the recipe where they share a setting. What "auto" is here becomes part
+ * of the stages' keys. */
 static int share_settings(recipe *r)
 {
     tandem_train_config *configs[] = {&r->bi, &r->cross};
+
+    settle_dtype(&r->settings.dtype);
     for (size_t i = 0; i < 2; i++) {
         tandem_train_config *config = configs[i];
         config->max_length = r->settings.max_length;
         config->seed = r->settings.seed;
+        settle_dtype(&config->dtype);
         TANDEM_TRY(replace(&config->data.dataset, r->settings.dataset));
         TANDEM_TRY(replace(&config->data.split, r->settings.splits.train));
         TANDEM_TRY(replace(&config->dev.split, r->settings.splits.dev));
@@ -204,6 +217,7 @@ static int model_key(recipe *r)
         free(path);
     }
     tandem_hasher_int(hasher, r->settings.max_length);
+    tandem_hasher_int(hasher, r->settings.dtype);
     r->model_key = tandem_hasher_done(hasher);
     return rc;
 }

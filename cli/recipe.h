@@ -26,7 +26,7 @@ typedef struct {
     struct {
         char *train, *dev, *test;
     } splits;
-    int64_t max_length, seed, retrieve, depth;
+    int64_t max_length, seed, dtype, retrieve, depth;
     char *metrics;
     recipe_mining mine_bi, mine_cross;
 } recipe_settings;

@@ -63,7 +63,9 @@ static int record_write(const char *record, tandem_hash key)
 
 static int load_model(tandem_model **out, const recipe *r, const char *directory, tandem_model_kind kind)
 {
-    const tandem_model_options options = {.kind = kind, .max_length = (size_t)r->settings.max_length};
+    const tandem_model_options options = {.kind = kind,
+                                          .max_length = (size_t)r->settings.max_length,
+                                          .precision = (tandem_precision)r->settings.dtype};
     return tandem_model_load(out, directory, &options);
 }
 

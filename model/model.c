@@ -148,7 +148,7 @@ static bool reads_types(const tandem_model *model)
     return reads && model->spec.types > 0;
 }
 
-static void fill_info(tandem_model *model)
+static void fill_info(tandem_model *model, tandem_precision precision)
 {
     const tandem_encoder_spec *spec = &model->spec;
     tandem_model_info *info = &model->info;
@@ -163,6 +163,7 @@ static void fill_info(tandem_model *model)
     info->reads_types = reads_types(model);
     info->labels = spec->labels;
     info->norm_eps = spec->norm_eps;
+    info->precision = precision;
 }
 
 static int load(tandem_model *model, const char *directory, const tandem_model_options *options)
@@ -187,7 +188,8 @@ static int load(tandem_model *model, const char *directory, const tandem_model_o
     TANDEM_TRY(tandem_model_set_prompt(model, TANDEM_QUERY, model->info.query_prompt));
     TANDEM_TRY(tandem_model_set_prompt(model, TANDEM_DOCUMENT, model->info.document_prompt));
     TANDEM_TRY(tandem_model_read_weights(model, options));
-    fill_info(model);
+    fill_info(model, tandem_machine_precision(options->precision));
+    tandem_encoder_set_precision(model->encoder, model->info.precision);
     return 0;
 }
 
@@ -265,6 +267,11 @@ float *tandem_model_parameters(const tandem_model *model, size_t *floats)
 float *tandem_model_gradients(const tandem_model *model)
 {
     return tandem_encoder_gradients(model->encoder);
+}
+
+void tandem_model_parameters_changed(tandem_model *model)
+{
+    tandem_encoder_parameters_changed(model->encoder);
 }
 
 tandem_hash tandem_model_weights_hash(const tandem_model *model)
@@ -397,6 +404,9 @@ tandem_hash tandem_model_key(const tandem_model *model, tandem_side side)
     tandem_hasher_int(hasher, info->intermediate);
     hash_forward(hasher, &model->spec);
     hash_vector(hasher, model);
+    if (info->precision == TANDEM_BF16) {
+        tandem_hasher_string(hasher, "bf16");
+    }
     return tandem_hasher_done(hasher);
 }
 

@@ -16,7 +16,7 @@
 #define CHOICE(path, field, choices, initial, help) \
     {path, TANDEM_SETTING_CHOICE, FIELD(field), 0, 0, initial, choices, help}
 
-static const char *const dtypes[] = {"auto", "fp32", NULL};
+static const char *const dtypes[] = {"fp32", "bf16", "auto", NULL}; /* as tandem_precision */
 static const char *const drawings[] = {"first", "random", NULL};
 static const char *const samplers[] = {"random", "no_duplicates", NULL}; /* as tandem_sampler */
 static const char *const schedules[] = {"linear", "cosine", "constant", "wsd", NULL}; /* as tandem_schedule */
@@ -96,7 +96,7 @@ static const char *const logarithms[] = {"binary", "natural", NULL};
     INT("freeze", freeze, -1, 1000, "-1", "parameters that stay as they are: of the embeddings and so many layers after them; -1: none"), \
     DOUBLE("layer_decay", layer_decay, 1e-6, 1, "1", "each layer learns at so much of the rate of the one after it, the embeddings below the first"), \
     INT("seed", seed, 0, 4294967295.0, "13", "of order, dropout and new heads"), \
-    CHOICE("dtype", dtype, dtypes, "auto", "precision of the arithmetic; auto is fp32 on a CPU"), \
+    CHOICE("dtype", dtype, dtypes, "auto", "precision of the matrix products: factors in bf16 are summed in fp32, and everything else is fp32; auto is bf16 on a CPU that multiplies it faster, else fp32"), \
     INT("threads", threads, 0, 4096, "0", "threads; 0: as the command line says, or one a physical core")
 
 #define DEV_ROWS \

@@ -8,6 +8,7 @@
 
 #include "tandem/error.h"
 #include "tandem/hash.h"
+#include "tandem/machine.h"
 #include "tandem/negatives.h"
 
 typedef struct tandem_journal tandem_journal;
@@ -27,7 +28,7 @@ typedef struct {
 } tandem_journal_step;
 
 /* The first line: what the run depends on besides its settings. */
-int tandem_journal_add_start(tandem_journal *journal, tandem_hash data, uint64_t seed);
+int tandem_journal_add_start(tandem_journal *journal, tandem_hash data, uint64_t seed, tandem_precision dtype);
 int tandem_journal_add_step(tandem_journal *journal, const tandem_journal_step *figures);
 int tandem_journal_add_dev(tandem_journal *journal, uint64_t step, const char *metric, double value, double seconds);
 int tandem_journal_add_mining(tandem_journal *journal, uint64_t step, uint64_t epoch,

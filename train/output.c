@@ -64,6 +64,7 @@ int tandem_trainer_write(tandem_trainer *t)
 
     if (t->best != NULL && isfinite(t->state.best_metric)) {
         memcpy(t->weights, t->best, t->floats * sizeof *t->weights);
+        tandem_model_parameters_changed(t->model);
     }
     TANDEM_TRY(tandem_stage_dir(&staged, t->directory));
     rc = fill(t, staged);

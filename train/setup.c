@@ -169,7 +169,9 @@ static int load_teacher(tandem_trainer *t)
     if (loss->teacher == NULL) {
         return TANDEM_OK;
     }
-    TANDEM_TRY(tandem_model_load(&t->teacher, loss->teacher, NULL));
+    tandem_model_options options = {.kind = TANDEM_BI_ENCODER, .precision = (tandem_precision)t->config->dtype};
+
+    TANDEM_TRY(tandem_model_load(&t->teacher, loss->teacher, &options));
     teacher = tandem_model_describe(t->teacher)->dim;
     if (tandem_bi_loss_at((size_t)loss->name)->compute == tandem_loss_embed_distill && teacher != dim) {
         return tandem_error("%s: the teacher's vectors have %zu values, the student's %zu; embed_distill needs equal ones",
@@ -185,6 +187,7 @@ static int load_model(tandem_trainer *t)
         .new_head = t->cross,
         .seed = (uint64_t)t->config->seed,
         .max_length = (size_t)t->config->max_length,
+        .precision = (tandem_precision)t->config->dtype,
     };
 
     TANDEM_TRY(tandem_model_load(&t->model, t->config->model, &options));
@@ -357,6 +360,7 @@ static int restore(tandem_trainer *t, const char *path)
     tandem_checkpoint checkpoint = tandem_trainer_checkpoint(t);
 
     TANDEM_TRY(tandem_checkpoint_restore(&checkpoint, &t->mined, path));
+    tandem_model_parameters_changed(t->model);
     t->state = checkpoint.state;
     t->planned = false;
     t->adamw->updates = t->state.updates;

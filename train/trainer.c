@@ -104,6 +104,7 @@ static int skip_step(tandem_trainer *t, double loss, double norm)
 static int update(tandem_trainer *t, double norm, double rate)
 {
     tandem_adamw_step(t->adamw, t->weights, t->gradients, rate, tandem_clip_scale(norm, t->config->max_grad_norm));
+    tandem_model_parameters_changed(t->model);
     t->state.updates = t->adamw->updates;
     t->state.skipped_in_row = 0;
     return TANDEM_OK;
@@ -244,9 +245,10 @@ static void log_plan(const tandem_trainer *t)
         negatives += t->examples->items[i].negative_count;
     }
     tandem_log_info("%zu examples with %zu hard negatives, %llu steps (%llu in this epoch, %llu of warm-up), "
-                    "%zu threads, about %.1f GB of memory at most",
+                    "%s, %zu threads, about %.1f GB of memory at most",
                     t->examples->count, negatives, (unsigned long long)t->total_steps,
-                    (unsigned long long)t->epoch.batches, (unsigned long long)t->warmup_steps, tandem_machine_threads(),
+                    (unsigned long long)t->epoch.batches, (unsigned long long)t->warmup_steps,
+                    tandem_precision_name((tandem_precision)t->config->dtype), tandem_machine_threads(),
                     1e-9 * expected_memory(t));
 }
 
@@ -309,7 +311,8 @@ static int run(tandem_train_result *out, tandem_trainer *t, bool resume)
     TANDEM_TRY(tandem_trainer_open(t, resume));
     log_plan(t);
     if (t->state.metrics_bytes == 0) {
-        TANDEM_TRY(tandem_journal_add_start(t->journal, t->data, (uint64_t)t->config->seed));
+        TANDEM_TRY(tandem_journal_add_start(t->journal, t->data, (uint64_t)t->config->seed,
+                                            (tandem_precision)t->config->dtype));
     }
     int rc = run_steps(t);
     if (rc == TANDEM_INTERRUPTED) {
@@ -323,7 +326,10 @@ static int run(tandem_train_result *out, tandem_trainer *t, bool resume)
 
 int tandem_train(tandem_train_result *out, const tandem_train_config *config, bool cross, const char *directory, bool resume)
 {
-    tandem_trainer trainer = {.config = config, .cross = cross, .directory = directory};
+    tandem_train_config settled = *config;
+    tandem_trainer trainer = {.config = &settled, .cross = cross, .directory = directory};
+
+    settled.dtype = (int64_t)tandem_machine_precision((tandem_precision)config->dtype);
     int rc = run(out, &trainer, resume);
 
     tandem_trainer_close(&trainer);

@@ -29,6 +29,7 @@ typedef struct {
     bool new_head;     /* cross-encoder: make the head (seeded) where the directory has none */
     uint64_t seed;     /* of a new head */
     size_t max_length; /* tokens with special ones; 0: what the directory says */
+    tandem_precision precision; /* of its products (shim.h) */
 } tandem_model_options;
 
 /* A directory as sentence-transformers or transformers writes it (old and new layouts):
@@ -95,6 +96,7 @@ typedef struct {
     const char *query_prompt, *document_prompt; /* those in use; never NULL */
     const char *directory;                      /* it was loaded from */
     double norm_eps;
+    tandem_precision precision; /* fp32 or bf16 */
 } tandem_model_info;
 
 const tandem_model_info *tandem_model_describe(const tandem_model *model); /* borrowed */
@@ -124,9 +126,10 @@ const tandem_parameter *tandem_model_parameter(const tandem_model *model, size_t
 /* The arenas, [*floats] (`floats` may be NULL); padding between weights is zero and stays zero. */
 float *tandem_model_parameters(const tandem_model *model, size_t *floats);
 float *tandem_model_gradients(const tandem_model *model);         /* NULL with the message set */
+void tandem_model_parameters_changed(tandem_model *model);        /* to be called after every change of them */
 tandem_hash tandem_model_weights_hash(const tandem_model *model); /* of the weights as they are now */
 /* Of everything that an embedding of a side depends on: weights, tokenizer, prompt, pooling,
- * modules, limit, and what config.json says of the forward pass. */
+ * modules, limit, precision, and what config.json says of the forward pass. */
 tandem_hash tandem_model_key(const tandem_model *model, tandem_side side);
 
 /* ---- differentiable, over one packed batch -------------------------------------------------- */

@@ -37,7 +37,7 @@ typedef struct {
     int64_t freeze;      /* -1: nothing; else the embeddings and so many layers */
     double layer_decay;
     int64_t seed;
-    int64_t dtype;   /* choice: auto | fp32 */
+    int64_t dtype;   /* choice: fp32 | bf16 | auto, as tandem_precision */
     int64_t threads; /* 0: physical cores */
     struct {
         char *dataset, *split, *metric;
@@ -81,7 +81,8 @@ typedef struct {
  * hold checkpoints. On SIGINT or SIGTERM the step is finished, a checkpoint written,
  * and TANDEM_INTERRUPTED returned; with `resume` a later call continues bit for bit
  * (same machine, same threads). A checkpoint of another config or other data is
- * refused with the keys that differ. `resume` without a checkpoint starts from the
+ * refused with the keys that differ; `dtype` is compared, and written, as what auto
+ * became on this machine. `resume` without a checkpoint starts from the
  * beginning, and says so. TANDEM_USAGE for settings that do not go together. */
 int tandem_train(tandem_train_result *out, const tandem_train_config *config, bool cross, const char *directory, bool resume);
 

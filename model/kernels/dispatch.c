@@ -17,7 +17,10 @@
     ENTRY(rows_gather, isa)             \
     ENTRY(rows_scatter, isa)            \
     ENTRY(segment_sum, isa)             \
-    ENTRY(segment_spread, isa)
+    ENTRY(segment_spread, isa)          \
+    ENTRY(product_lay_out, isa)         \
+    ENTRY(product, isa)                 \
+    ENTRY(product_gradient, isa)
 
 #define DECLARE(name, isa) tandem_##name##_fn tandem_##name##_##isa;
 #define ASSIGN(name, isa) .name = tandem_##name##_##isa,
@@ -25,11 +28,13 @@
 KERNELS(DECLARE, portable)
 KERNELS(DECLARE, avx2)
 KERNELS(DECLARE, avx512)
+KERNELS(DECLARE, avx512_bf16)
 
 static const tandem_kernels tables[] = {
     [TANDEM_ISA_PORTABLE] = {KERNELS(ASSIGN, portable)},
     [TANDEM_ISA_AVX2] = {KERNELS(ASSIGN, avx2)},
     [TANDEM_ISA_AVX512] = {KERNELS(ASSIGN, avx512)},
+    [TANDEM_ISA_AVX512_BF16] = {KERNELS(ASSIGN, avx512_bf16)},
 };
 
 const tandem_kernels *tandem_kernels_of(tandem_isa isa) {

@@ -4,7 +4,7 @@
  * Each *_kernel.c is compiled once an instruction set (CMakeLists.txt); dispatch.c
  * lists the functions in one table a set. To add one: a function type and a table
  * entry here, the function TANDEM_KERNEL(name) in a *_kernel.c, its name in
- * dispatch.c. All arrays are float32, row-major and dense. Results depend on the number of threads at most
+ * dispatch.c. All arrays are float32, row-major and dense, unless said otherwise. Results depend on the number of threads at most
  * in their rounding, never on timing. Accumulated outputs ("+=") are marked so.
  */
 #ifndef TANDEM_MODEL_KERNELS_KERNELS_H
@@ -159,6 +159,30 @@ typedef void tandem_segment_sum_fn(tandem_extent extent, const float *x, const i
 /* Its backward pass: d_x[row] = scale[s] * (row's count) * d_out[s]. */
 typedef void tandem_segment_spread_fn(tandem_extent extent, const float *d_out, const int32_t *offsets, const double *scale, bool ramp, float *d_x);
 
+/* ---- products in bfloat16 ---------------------------------------------------------------- */
+/* Both factors are rounded to bfloat16, to the nearest, and the products summed in float32,
+ * in an order that depends on the sizes alone. What is laid out for one instruction set is
+ * for its functions only. */
+
+/* Numbers of the summed dimension that are laid out together. */
+enum { TANDEM_PRODUCT_DEPTH = 512 };
+
+/* Words of a laid-out matrix [depth, width], for every set. */
+static inline size_t tandem_product_words(size_t depth, size_t width) {
+    return (depth + 1) / 2 * ((width + 15) / 16 * 16);
+}
+
+/* to = the right factor [depth, width] = extent's rows and width, laid out; `from` is it, or
+ * with `transposed` its transpose [width, depth]. */
+typedef void tandem_product_lay_out_fn(tandem_extent extent, const float *from, bool transposed, uint32_t *to);
+
+/* c = a [rows, depth] * b, which is laid out; extent: of c. */
+typedef void tandem_product_fn(tandem_extent extent, size_t depth, const float *a, const uint32_t *b, float *c);
+
+/* c += a^T * b with a [depth, rows] and b [depth, width], extent of c: the gradient of a
+ * weight. scratch: tandem_product_words(TANDEM_PRODUCT_DEPTH, width). */
+typedef void tandem_product_gradient_fn(tandem_extent extent, size_t depth, const float *a, const float *b, uint32_t *scratch, float *c);
+
 typedef struct {
     tandem_attention_forward_fn *attention_forward;
     tandem_attention_backward_fn *attention_backward;
@@ -172,6 +196,9 @@ typedef struct {
     tandem_rows_scatter_fn *rows_scatter;
     tandem_segment_sum_fn *segment_sum;
     tandem_segment_spread_fn *segment_spread;
+    tandem_product_lay_out_fn *product_lay_out;
+    tandem_product_fn *product;
+    tandem_product_gradient_fn *product_gradient;
 } tandem_kernels;
 
 /* The functions of `isa`; NULL when this machine (or the environment,

@@ -9,6 +9,7 @@
 
 using tandem::guarded;
 using tandem::Layer;
+using tandem::Matrix;
 using tandem::Module;
 using tandem::refuse;
 
@@ -89,23 +90,28 @@ void place_leaf(tandem_encoder &encoder, at::Tensor &tensor, tandem_place place,
     encoder.leaves.push_back({&tensor, place});
 }
 
+void place_matrix(tandem_encoder &encoder, Matrix &matrix, tandem_place place, at::IntArrayRef shape) {
+    place_leaf(encoder, matrix.leaf, place, shape);
+    encoder.matrices.push_back(&matrix);
+}
+
 void place_layer(tandem_encoder &encoder, Layer &layer, const tandem_layer_spec &places) {
     int64_t h = encoder.spec.hidden, f = encoder.spec.intermediate, up = encoder.spec.gated ? 2 * f : f;
     layer.window = places.window;
     layer.rope_theta = places.rope_theta;
-    place_leaf(encoder, layer.qkv_weight, places.qkv_weight, {3 * h, h});
+    place_matrix(encoder, layer.qkv_weight, places.qkv_weight, {3 * h, h});
     place_leaf(encoder, layer.qkv_bias, places.qkv_bias, {3 * h});
-    place_leaf(encoder, layer.out_weight, places.attention_out_weight, {h, h});
+    place_matrix(encoder, layer.out_weight, places.attention_out_weight, {h, h});
     place_leaf(encoder, layer.out_bias, places.attention_out_bias, {h});
     place_leaf(encoder, layer.attention_norm_weight, places.attention_norm_weight, {h});
     place_leaf(encoder, layer.attention_norm_bias, places.attention_norm_bias, {h});
-    place_leaf(encoder, layer.up_weight, places.up_weight, {up, h});
+    place_matrix(encoder, layer.up_weight, places.up_weight, {up, h});
     place_leaf(encoder, layer.up_bias, places.up_bias, {up});
-    place_leaf(encoder, layer.down_weight, places.down_weight, {h, f});
+    place_matrix(encoder, layer.down_weight, places.down_weight, {h, f});
     place_leaf(encoder, layer.down_bias, places.down_bias, {h});
     place_leaf(encoder, layer.output_norm_weight, places.output_norm_weight, {h});
     place_leaf(encoder, layer.output_norm_bias, places.output_norm_bias, {h});
-    for (const at::Tensor *needed : {&layer.qkv_weight, &layer.out_weight, &layer.up_weight, &layer.down_weight, &layer.output_norm_weight}) {
+    for (const at::Tensor *needed : {&layer.qkv_weight.leaf, &layer.out_weight.leaf, &layer.up_weight.leaf, &layer.down_weight.leaf, &layer.output_norm_weight}) {
         if (!needed->defined()) {
             refuse("a layer lacks one of its weights");
         }
@@ -125,7 +131,7 @@ void place_embeddings(tandem_encoder &encoder) {
     }
     place_leaf(encoder, encoder.embedding_norm_weight, spec.embedding_norm_weight, {e});
     place_leaf(encoder, encoder.embedding_norm_bias, spec.embedding_norm_bias, {e});
-    place_leaf(encoder, encoder.projection_weight, spec.projection_weight, {spec.hidden, e});
+    place_matrix(encoder, encoder.projection_weight, spec.projection_weight, {spec.hidden, e});
     place_leaf(encoder, encoder.projection_bias, spec.projection_bias, {spec.hidden});
     if (!encoder.word_embedding.defined() || !encoder.embedding_norm_weight.defined()) {
         refuse("the embeddings lack one of their weights");
@@ -193,6 +199,20 @@ void tandem_encoder_free(tandem_encoder *encoder) {
 
 float *tandem_encoder_parameters(tandem_encoder *encoder) {
     return encoder->parameters.mutable_data_ptr<float>();
+}
+
+void tandem_encoder_set_precision(tandem_encoder *encoder, tandem_precision precision) {
+    for (Matrix *matrix : encoder->matrices) {
+        matrix->bf16 = tandem_machine_precision(precision) == TANDEM_BF16;
+    }
+    tandem_encoder_parameters_changed(encoder);
+}
+
+void tandem_encoder_parameters_changed(tandem_encoder *encoder) {
+    for (Matrix *matrix : encoder->matrices) {
+        matrix->laid_out.reset();
+        matrix->laid_out_transposed.reset();
+    }
 }
 
 float *tandem_encoder_gradients(tandem_encoder *encoder) {

@@ -12,11 +12,9 @@ namespace tandem {
 struct Layer {
     int64_t window;
     double rope_theta;
-    at::Tensor qkv_weight, qkv_bias;
-    at::Tensor out_weight, out_bias;
+    Matrix qkv_weight, out_weight, up_weight, down_weight;
+    at::Tensor qkv_bias, out_bias, up_bias, down_bias;
     at::Tensor attention_norm_weight, attention_norm_bias;
-    at::Tensor up_weight, up_bias;
-    at::Tensor down_weight, down_bias;
     at::Tensor output_norm_weight, output_norm_bias;
 };
 
@@ -36,7 +34,8 @@ struct tandem_encoder {
     /* Leaves of autograd: views of `parameters` whose grads are views of `gradients`. */
     at::Tensor word_embedding, position_embedding, type_embedding;
     at::Tensor embedding_norm_weight, embedding_norm_bias;
-    at::Tensor projection_weight, projection_bias;
+    tandem::Matrix projection_weight;
+    at::Tensor projection_bias;
     at::Tensor relative_bias;
     std::vector<tandem::Layer> layers;
     at::Tensor final_norm_weight, final_norm_bias;
@@ -48,6 +47,7 @@ struct tandem_encoder {
         tandem_place place;
     };
     std::vector<Leaf> leaves;
+    std::vector<tandem::Matrix *> matrices; /* all of them */
 };
 
 #endif

@@ -185,7 +185,7 @@ struct Forward {
         at::Tensor x = tandem::embed(lookups(encoder, batch, *packed));
         x = norm(x, encoder.embedding_norm_weight, encoder.embedding_norm_bias, spec.norm_eps);
         x = tandem::dropout(x, mask(SITE_EMBEDDINGS, spec.embedding_dropout));
-        if (encoder.projection_weight.defined()) {
+        if (encoder.projection_weight.leaf.defined()) {
             x = tandem::residual(tandem::product(x, encoder.projection_weight), encoder.projection_bias, {}, tandem_mask{});
         }
         return x;

@@ -52,6 +52,10 @@ float *write(const at::Tensor &tensor) {
     return tensor.mutable_data_ptr<float>();
 }
 
+uint32_t *words(const at::Tensor &tensor) {
+    return reinterpret_cast<uint32_t *>(tensor.mutable_data_ptr<int32_t>());
+}
+
 /* Where a parameter's gradient is added; NULL when there is no parameter. */
 float *gradient_of(const at::Tensor &leaf) {
     return leaf.defined() ? write(leaf.mutable_grad()) : nullptr;
@@ -150,31 +154,68 @@ at::Tensor embed(std::vector<Lookup> lookups) {
 
 namespace {
 
+/* [depth, width] for the kernels, in bfloat16, from it or from its transpose. */
+at::Tensor lay_out(const at::Tensor &matrix, bool transposed) {
+    int64_t depth = matrix.size(transposed ? 1 : 0), width = matrix.size(transposed ? 0 : 1);
+    at::Tensor out = at::empty({static_cast<int64_t>(tandem_product_words(static_cast<size_t>(depth), static_cast<size_t>(width)))}, at::kInt);
+    kernels().product_lay_out(extent_of(depth, width), read(matrix), transposed, words(out));
+    return out;
+}
+
+/* a [rows, depth] * b, laid out [depth, width]. */
+at::Tensor product_of(const at::Tensor &a, const at::Tensor &b, int64_t width) {
+    at::Tensor out = floats({a.size(0), width});
+    kernels().product(extent_of(out), static_cast<size_t>(a.size(1)), read(a), words(b), write(out));
+    return out;
+}
+
+/* sum += a^T * b. */
+void add_gradient(const at::Tensor &sum, const at::Tensor &a, const at::Tensor &b) {
+    at::Tensor scratch = at::empty({static_cast<int64_t>(tandem_product_words(TANDEM_PRODUCT_DEPTH, static_cast<size_t>(b.size(1))))}, at::kInt);
+    kernels().product_gradient(extent_of(sum), static_cast<size_t>(a.size(0)), read(a), read(b), words(scratch), write(sum));
+}
+
 struct ProductStep : Step {
-    at::Tensor x, weight;
+    at::Tensor x, weight, laid_out;
 
     variable_list backward(const at::Tensor &d_out, bool needs_d_x) override {
         at::Tensor d_weight = weight.mutable_grad();
+        if (laid_out.defined()) {
+            add_gradient(d_weight, d_out, x);
+            return {needs_d_x ? product_of(d_out, laid_out, weight.size(1)) : at::Tensor()};
+        }
         at::addmm_out(d_weight, d_weight, d_out.t(), x);
         return {needs_d_x ? at::mm(d_out, weight.detach()) : at::Tensor()};
     }
     void forget() override {
         x.reset();
         weight.reset();
+        laid_out.reset();
     }
 };
 
+at::Tensor product_in_bf16(const at::Tensor &x, const Matrix &weight) {
+    if (!weight.laid_out.defined()) {
+        weight.laid_out = lay_out(weight.leaf, true);
+    }
+    return product_of(x, weight.laid_out, weight.leaf.size(0));
+}
+
 } // namespace
 
-at::Tensor product(const at::Tensor &x, const at::Tensor &weight) {
-    at::Tensor out = at::mm(x.detach(), weight.detach().t());
-    if (!recorded({x, weight})) {
+at::Tensor product(const at::Tensor &x, const Matrix &weight) {
+    at::Tensor out = weight.bf16 ? product_in_bf16(x, weight) : at::mm(x.detach(), weight.leaf.detach().t());
+    if (!recorded({x, weight.leaf})) {
         return out;
+    }
+    if (weight.bf16 && !weight.laid_out_transposed.defined()) {
+        weight.laid_out_transposed = lay_out(weight.leaf, false);
     }
     auto step = c10::make_intrusive<ProductStep>();
     step->x = x.detach();
-    step->weight = weight;
-    return attach(std::move(out), step, {x, weight});
+    step->weight = weight.leaf;
+    step->laid_out = weight.laid_out_transposed;
+    return attach(std::move(out), step, {x, weight.leaf});
 }
 
 /* ---- attention -------------------------------------------------------------------------- */

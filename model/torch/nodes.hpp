@@ -44,9 +44,18 @@ struct Lookup {
 /* Sum of the looked-up rows of all tables: [total, hidden]. */
 at::Tensor embed(std::vector<Lookup> lookups);
 
+/* A weight of the layers, [out, in], and what products in bf16 read of it: its two forms laid
+ * out for the kernels, each made when it is first needed. */
+struct Matrix {
+    at::Tensor leaf;
+    bool bf16 = false;
+    mutable at::Tensor laid_out;            /* the transpose, [in, out], as forward needs it */
+    mutable at::Tensor laid_out_transposed; /* the weight itself, for the gradient of x */
+};
+
 /* x [total, in] * weight [out, in]^T. The bias is left to the step that follows,
  * which reads the product anyway. */
-at::Tensor product(const at::Tensor &x, const at::Tensor &weight);
+at::Tensor product(const at::Tensor &x, const Matrix &weight);
 
 /* A learned bias of the attention scores by the distance of query and key, shared by
  * the layers of a forward. */

@@ -22,6 +22,7 @@
 
 #include "tandem/batch.h"
 #include "tandem/error.h"
+#include "tandem/machine.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -190,6 +191,13 @@ float *tandem_encoder_parameters(tandem_encoder *encoder); /* borrowed, [arena_f
 /* Borrowed, [arena_floats]; allocates and zeroes on the first call and makes every
  * parameter record gradients. NULL with the message set. */
 float *tandem_encoder_gradients(tandem_encoder *encoder);
+
+/* What the products of tokens and weights are computed in, in the layers and before them; fp32
+ * until it is said, TANDEM_AUTO is as on this machine. Everything else is float32: in bf16 products
+ * read rounded copies of activations, gradients and weights. */
+void tandem_encoder_set_precision(tandem_encoder *encoder, tandem_precision precision);
+/* To be called after every change of the parameters: forgets the rounded copies of weights. */
+void tandem_encoder_parameters_changed(tandem_encoder *encoder);
 
 /* Dropout of one forward: masks are a pure function of (seed, step, site, row, column),
  * so a forward can be replayed and a run resumed with no generator state. */

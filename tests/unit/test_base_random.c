@@ -190,6 +190,9 @@ static void machine(void **state)
     tandem_machine_set_threads(0);
     assert_int_equal(tandem_machine_threads(), tandem_machine_cores());
     assert_string_equal(tandem_isa_name(TANDEM_ISA_AVX512), "avx512");
+    assert_int_equal(tandem_machine_precision(TANDEM_AUTO), tandem_machine_has_bf16() ? TANDEM_BF16 : TANDEM_FP32);
+    assert_int_equal(tandem_machine_precision(TANDEM_BF16), TANDEM_BF16); /* with or without its instructions */
+    assert_string_equal(tandem_precision_name(TANDEM_BF16), "bf16");
 }
 
 /* TANDEM_ISA is read once a process: ask in a child. */
@@ -208,9 +211,10 @@ static int isa_in_child(const char *wish)
 static void isa_can_be_lowered(void **state)
 {
     (void)state;
-    int best = isa_in_child("avx512"); /* at most what the CPU has */
+    int best = isa_in_child("avx512_bf16"); /* at most what the CPU has */
     assert_int_equal(isa_in_child("portable"), TANDEM_ISA_PORTABLE);
     assert_int_equal(isa_in_child("avx2"), best < TANDEM_ISA_AVX2 ? best : TANDEM_ISA_AVX2);
+    assert_int_equal(isa_in_child("avx512"), best < TANDEM_ISA_AVX512 ? best : TANDEM_ISA_AVX512);
     assert_int_equal(isa_in_child(""), best);
 }
 

@@ -1,0 +1,255 @@
+/* product_kernel.c - matrix products of float32 matrices rounded to bfloat16, summed in
+ * float32.
+ *
+ * Rounding happens where a matrix is laid out for the registers, so that activations and
+ * gradients stay float32 in memory and a pass of conversions over them is never made. Two
+ * numbers that follow one another along the summed dimension are a *pair* in 32 bits: one
+ * instruction of AVX512_BF16 multiplies and adds vectors of pairs; elsewhere its two halves
+ * are widened to float32 again, which gives the same products at the speed of float32.
+ *
+ * The right matrix comes in blocks of DEPTH rows, these in panels of TILE_VECTORS vectors
+ * of columns, these in pairs of rows (Goto and van de Geijn 2008, Anatomy of
+ * high-performance matrix multiplication): a panel stays in the first-level cache while
+ * the rows of the left one pass by.
+ */
+#include <string.h>
+
+#include "model/kernels/kernels.h"
+#include "model/kernels/simd.h"
+
+/* Rows and vectors of a register tile, as attention_kernel.c has them; ROW_BLOCK rows of
+ * DEPTH of the left matrix stay in the second-level cache. */
+enum { TILE_VECTORS = 3, PANEL = TILE_VECTORS * LANES, ROW_BLOCK = 96, DEPTH = TANDEM_PRODUCT_DEPTH, PAIRS = DEPTH / 2 };
+#if defined(__AVX512F__)
+enum { TILE_ROWS = 8 };
+#else
+enum { TILE_ROWS = 4 };
+#endif
+
+/* ---- numbers --------------------------------------------------------------------------- */
+
+/* To bfloat16, to the nearest, ties to even, in the low half of each lane; no number stays
+ * none. AVX512_BF16 takes numbers below 2^-126 for 0. */
+ALWAYS_INLINE vuint vbf16(vfloat v) {
+#if defined(__AVX512BF16__)
+    return (vuint)_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)v));
+#else
+    vuint bits = (vuint)v, rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    return (vuint)vselect((vint)(v == v), (vfloat)rounded, (vfloat)((bits >> 16) | 0x40));
+#endif
+}
+
+/* sum + the products of both halves of the pairs. */
+ALWAYS_INLINE vfloat vdot(vfloat sum, vuint a, vuint b) {
+#if defined(__AVX512BF16__)
+    return (vfloat)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+#else
+    sum += (vfloat)(a << 16) * (vfloat)(b << 16);
+    return sum + (vfloat)(a & 0xffff0000) * (vfloat)(b & 0xffff0000);
+#endif
+}
+
+ALWAYS_INLINE vfloat load(const float *from, size_t left) {
+    return left >= LANES ? vload(from) : vload_part(from, left);
+}
+
+ALWAYS_INLINE vuint load_pairs(const uint32_t *from) {
+    vuint v;
+    memcpy(&v, from, sizeof v);
+    return v;
+}
+
+ALWAYS_INLINE void store_pairs(uint32_t *to, vuint v) {
+    memcpy(to, &v, sizeof v);
+}
+
+/* ---- laying out ------------------------------------------------------------------------- */
+
+static size_t round_up(size_t n, size_t unit) {
+    return (n + unit - 1) / unit * unit;
+}
+
+/* Pairs of two rows: to [pairs, width rounded up to lanes] with `stride` from [depth, width]. */
+static void pair_rows(const float *from, size_t ld, size_t depth, size_t width, uint32_t *to, size_t stride) {
+    for (size_t k = 0; k < depth; k += 2, from += 2 * ld, to += stride) {
+        for (size_t i = 0; i < width; i += LANES) {
+            vuint low = vbf16(load(from + i, width - i));
+            vuint high = k + 1 < depth ? vbf16(load(from + ld + i, width - i)) : (vuint){0};
+            store_pairs(to + i, low | high << 16);
+        }
+    }
+}
+
+/* Pairs within a row: to [rows, PAIRS] from [rows, depth]. */
+static void pair_columns(const float *from, size_t ld, size_t rows, size_t depth, uint32_t *to) {
+    typedef uint16_t half __attribute__((vector_size(LANES * 2)));
+    for (size_t row = 0; row < rows; row++, from += ld, to += PAIRS) {
+        for (size_t k = 0; k < depth; k += LANES) {
+            half v = __builtin_convertvector(vbf16(load(from + k, depth - k)), half);
+            memcpy((char *)to + k * sizeof(uint16_t), &v, sizeof v);
+        }
+    }
+}
+
+/* One panel of a block of the right matrix: from [depth, width], or its transpose. */
+static void lay_out_panel(const float *from, size_t ld, bool transposed, size_t depth, size_t width, uint32_t *to) {
+    size_t stride = round_up(width, LANES), pairs = (depth + 1) / 2;
+    if (!transposed) {
+        pair_rows(from, ld, depth, width, to, stride);
+        return;
+    }
+    uint32_t lines[LANES * PAIRS];
+    for (size_t first = 0; first < width; first += LANES, to += LANES) {
+        size_t count = width - first < LANES ? width - first : LANES;
+        pair_columns(from + first * ld, ld, count, depth, lines);
+        memset(lines + count * PAIRS, 0, (LANES - count) * PAIRS * sizeof *lines);
+        for (size_t k = 0; k < pairs; k++) {
+            for (size_t i = 0; i < LANES; i++) {
+                to[k * stride + i] = lines[i * PAIRS + k];
+            }
+        }
+    }
+}
+
+/* ---- register tiles ---------------------------------------------------------------------- */
+
+/* Pairs of the left matrix: that of row r and pair p at data[r * row + p * step]. */
+typedef struct {
+    const uint32_t *data;
+    size_t row, step;
+} pairs_of;
+
+/* c[r, 0..vectors) (+)= sum over p of a(r, p) * b[p, 0..vectors); the last vector of c has
+ * `tail` columns. rows and vectors are constants after inlining. */
+ALWAYS_INLINE void tile(int rows, int vectors, size_t pairs, pairs_of a, const uint32_t *b, float *c, size_t ldc, size_t tail, bool add) {
+    vfloat sum[TILE_ROWS][TILE_VECTORS];
+    const uint32_t *pointer[TILE_ROWS];
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++) {
+        pointer[r] = a.data + (size_t)r * a.row;
+#pragma GCC unroll 3
+        for (int v = 0; v < vectors; v++) {
+            sum[r][v] = add ? load(c + (size_t)r * ldc + (size_t)(v * LANES), v == vectors - 1 ? tail : LANES) : vsplat(0);
+        }
+    }
+    for (size_t p = 0; p < pairs; p++) {
+        vuint line[TILE_VECTORS];
+#pragma GCC unroll 3
+        for (int v = 0; v < vectors; v++) {
+            line[v] = load_pairs(b + p * (size_t)(vectors * LANES) + (size_t)(v * LANES));
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; r++) {
+            vuint pair = pointer[r][p * a.step] - (vuint){0};
+#pragma GCC unroll 3
+            for (int v = 0; v < vectors; v++) {
+                sum[r][v] = vdot(sum[r][v], pair, line[v]);
+            }
+        }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 3
+        for (int v = 0; v < vectors; v++) {
+            float *to = c + (size_t)r * ldc + (size_t)(v * LANES);
+            if (v < vectors - 1 || tail == LANES) {
+                vstore(to, sum[r][v]);
+            } else {
+                vstore_part(to, sum[r][v], tail);
+            }
+        }
+    }
+}
+
+/* All rows of one panel. */
+ALWAYS_INLINE void tile_column(int vectors, size_t rows, size_t pairs, pairs_of a, const uint32_t *b, float *c, size_t ldc, size_t tail, bool add) {
+    size_t r = 0;
+    for (; r + TILE_ROWS <= rows; r += TILE_ROWS) {
+        tile(TILE_ROWS, vectors, pairs, a, b, c, ldc, tail, add);
+        a.data += TILE_ROWS * a.row;
+        c += TILE_ROWS * ldc;
+    }
+#pragma GCC unroll 3
+    for (int part = TILE_ROWS / 2; part > 0; part /= 2) {
+        if (rows - r >= (size_t)part) {
+            tile(part, vectors, pairs, a, b, c, ldc, tail, add);
+            a.data += (size_t)part * a.row;
+            c += (size_t)part * ldc;
+            r += (size_t)part;
+        }
+    }
+}
+
+/* c [rows, width] (+)= a * one block of the right matrix. */
+static void multiply(size_t rows, size_t pairs, size_t width, pairs_of a, const uint32_t *b, float *c, size_t ldc, bool add) {
+    for (size_t first = 0; first < width; first += PANEL, b += pairs * PANEL) {
+        size_t columns = width - first < PANEL ? width - first : PANEL;
+        size_t vectors = round_up(columns, LANES) / LANES, tail = columns - (vectors - 1) * LANES;
+        if (vectors == 3) {
+            tile_column(3, rows, pairs, a, b, c + first, ldc, tail, add);
+        } else if (vectors == 2) {
+            tile_column(2, rows, pairs, a, b, c + first, ldc, tail, add);
+        } else {
+            tile_column(1, rows, pairs, a, b, c + first, ldc, tail, add);
+        }
+    }
+}
+
+/* ---- whole matrices ------------------------------------------------------------------------ */
+
+tandem_product_lay_out_fn TANDEM_KERNEL(product_lay_out);
+tandem_product_fn TANDEM_KERNEL(product);
+tandem_product_gradient_fn TANDEM_KERNEL(product_gradient);
+
+static size_t least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+/* Rows of a block, so that every thread has as many blocks as another. */
+static size_t block_rows(size_t rows, int threads) {
+    size_t blocks = round_up((rows + ROW_BLOCK - 1) / ROW_BLOCK, (size_t)threads);
+    return round_up((rows + blocks - 1) / blocks, TILE_ROWS);
+}
+
+void TANDEM_KERNEL(product_lay_out)(tandem_extent extent, const float *from, bool transposed, uint32_t *to) {
+    size_t depth = extent.rows, width = extent.width, panels = (width + PANEL - 1) / PANEL, blocks = (depth + DEPTH - 1) / DEPTH;
+    size_t ld = transposed ? depth : width, stride = round_up(width, LANES);
+#pragma omp parallel for schedule(static) num_threads(extent.threads)
+    for (size_t i = 0; i < blocks * panels; i++) {
+        size_t k = i / panels * DEPTH, first = i % panels * PANEL, deep = least(depth - k, DEPTH);
+        lay_out_panel(from + (transposed ? first * ld + k : k * ld + first), ld, transposed, deep, least(width - first, PANEL), to + k / 2 * stride + (deep + 1) / 2 * first);
+    }
+}
+
+void TANDEM_KERNEL(product)(tandem_extent extent, size_t depth, const float *a, const uint32_t *b, float *c) {
+    size_t width = extent.width, rows = block_rows(extent.rows, extent.threads), stride = round_up(width, LANES);
+#pragma omp parallel for schedule(dynamic) num_threads(extent.threads)
+    for (size_t first = 0; first < extent.rows; first += rows) {
+        uint32_t block[ROW_BLOCK * PAIRS];
+        size_t count = least(extent.rows - first, rows);
+        for (size_t k = 0; k < depth; k += DEPTH) {
+            size_t deep = least(depth - k, DEPTH);
+            pair_columns(a + first * depth + k, depth, count, deep, block);
+            multiply(count, (deep + 1) / 2, width, (pairs_of){block, PAIRS, 1}, b + k / 2 * stride, c + first * width, width, k > 0);
+        }
+    }
+}
+
+void TANDEM_KERNEL(product_gradient)(tandem_extent extent, size_t depth, const float *a, const float *b, uint32_t *scratch, float *c) {
+    size_t width = extent.width, rows = block_rows(extent.rows, extent.threads);
+#pragma omp parallel num_threads(extent.threads)
+    for (size_t k = 0; k < depth; k += DEPTH) {
+        size_t deep = least(depth - k, DEPTH), pairs = (deep + 1) / 2;
+#pragma omp for schedule(static)
+        for (size_t first = 0; first < width; first += PANEL) {
+            lay_out_panel(b + k * width + first, width, false, deep, least(width - first, PANEL), scratch + pairs * first);
+        }
+#pragma omp for schedule(static)
+        for (size_t first = 0; first < extent.rows; first += rows) {
+            uint32_t block[PAIRS * ROW_BLOCK];
+            size_t count = least(extent.rows - first, rows);
+            pair_rows(a + k * extent.rows + first, extent.rows, deep, count, block, ROW_BLOCK);
+            multiply(count, pairs, width, (pairs_of){block, 1, ROW_BLOCK}, scratch, c + first * width, width, true);
+        }
+    }
+}
