@@ -2,7 +2,7 @@
  * groups in file order: writes OUT.gradients.safetensors and, after one
  * update, OUT.weights.safetensors, both under the parameters' names; prints the loss
  * and the norm of the gradient. KEY is a setting of `tandem train`; "dropout" among
- * them turns dropout on. */
+ * them turns dropout on. `dtype` is fp32 unless it is set. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,7 +70,8 @@ static int run(bool cross, char **argv, const tandem_train_config *config, bool 
     tandem_model *model = NULL;
     tandem_groups *groups = NULL;
     tandem_examples *examples = NULL;
-    tandem_model_options model_options = {cross ? TANDEM_CROSS_ENCODER : TANDEM_BI_ENCODER, false, 0, (size_t)config->max_length};
+    tandem_model_options model_options = {cross ? TANDEM_CROSS_ENCODER : TANDEM_BI_ENCODER, false, 0, (size_t)config->max_length,
+                                          (tandem_precision)config->dtype};
     tandem_examples_options options = tandem_examples_options_for(&config->loss, cross, (size_t)config->data.negatives);
 
     TANDEM_TRY(tandem_model_load(&model, argv[2], &model_options));
@@ -101,6 +102,7 @@ int main(int argc, char **argv)
     const tandem_setting *table = tandem_train_settings(cross, &rows);
     int rc = tandem_settings_init(&config, table, rows);
 
+    config.dtype = TANDEM_FP32;
     for (int i = 5; rc == 0 && i < argc; i++) {
         if (strcmp(argv[i], "dropout") == 0) {
             dropout = true;

@@ -1,4 +1,5 @@
-/* A step that goes through the model in parts is the step in one. */
+/* A step that goes through the model in parts is the step in one, in float32 and in bfloat16; and one in
+ * bfloat16 is about the one in float32. */
 #include <math.h>
 
 #include "tiny_model.h"
@@ -41,9 +42,9 @@ typedef struct {
 } bench;
 
 /* Matryoshka's two sizes besides what the losses default to. */
-static void open_bench(bench *b, const char *folder, char *dims)
+static void open_bench(bench *b, const char *folder, tandem_precision precision, char *dims)
 {
-    tandem_model *model = load(folder, (tandem_model_options){.kind = TANDEM_BI_ENCODER});
+    tandem_model *model = load(folder, (tandem_model_options){.kind = TANDEM_BI_ENCODER, .precision = precision});
 
     *b = (bench){.model = model, .groups = random_groups(), .gradients = tandem_model_gradients(model)};
     b->loss = (tandem_loss_settings){.labels = TANDEM_LABELS_SCORES, .scale = 20.0, .temperature = 1.0,
@@ -122,20 +123,25 @@ static void compare_parts(bench *b, const char *name)
     free(expected);
 }
 
+/* In bfloat16, too: a row of a product does not depend on the rows beside it. */
 static void test_parts_equal_the_whole(void **state)
 {
     (void)state;
-    bench b;
+    const char *folder = write_model("plain", &small,
+                                     ", \"hidden_dropout_prob\": 0.1, \"attention_probs_dropout_prob\": 0.1");
 
-    open_bench(&b, write_model("plain", &small,
-                               ", \"hidden_dropout_prob\": 0.1, \"attention_probs_dropout_prob\": 0.1"), NULL);
-    for (size_t name = 0; tandem_bi_loss_names[name] != NULL; name++) {
-        if ((tandem_bi_loss_at(name)->needs & TANDEM_NEEDS_TEACHER) == 0) {
-            b.loss.name = (int64_t)name;
-            compare_parts(&b, tandem_bi_loss_names[name]);
+    for (int precision = TANDEM_FP32; precision <= TANDEM_BF16; precision++) {
+        bench b;
+
+        open_bench(&b, folder, (tandem_precision)precision, NULL);
+        for (size_t name = 0; tandem_bi_loss_names[name] != NULL; name++) {
+            if ((tandem_bi_loss_at(name)->needs & TANDEM_NEEDS_TEACHER) == 0) {
+                b.loss.name = (int64_t)name;
+                compare_parts(&b, tandem_bi_loss_names[name]);
+            }
         }
+        close_bench(&b);
     }
-    close_bench(&b);
 }
 
 static void test_parts_equal_the_whole_with_matryoshka(void **state)
@@ -144,9 +150,74 @@ static void test_parts_equal_the_whole_with_matryoshka(void **state)
     bench b;
     char dims[] = "8,4";
 
-    open_bench(&b, at("plain"), dims);
+    open_bench(&b, at("plain"), TANDEM_FP32, dims);
     compare_parts(&b, "mnrl with matryoshka");
     close_bench(&b);
+}
+
+/* Of a loss with the same texts and masks in both precisions. */
+static void compare_precisions(bench *fp32, bench *bf16, size_t name)
+{
+    tandem_step_figures exact, rounded;
+    fp32->loss.name = bf16->loss.name = (int64_t)name;
+    float *expected = gradient_of(&exact, fp32, WHOLE, 7), *found = gradient_of(&rounded, bf16, WHOLE, 7);
+    double distance = difference(expected, found, fp32->floats), moved = fabs(rounded.loss - exact.loss);
+
+    /* Rounding moves a factor by up to 2^-9 = 0.002 of itself, in either direction. */
+    if (moved > 0.002 * exact.loss || distance > 0.02 || distance < 1e-4) {
+        fail_msg("%s: loss %.9g in bf16, %.9g in fp32; gradients differ by %.2g", tandem_bi_loss_names[name],
+                 rounded.loss, exact.loss, distance);
+    }
+    free(expected);
+    free(found);
+}
+
+/* But for the loss that takes the nearest of the negatives beyond the positive, which a little rounding
+ * makes another one. */
+static void test_bf16_is_about_fp32(void **state)
+{
+    (void)state;
+    bench fp32, bf16;
+
+    open_bench(&fp32, at("plain"), TANDEM_FP32, NULL);
+    open_bench(&bf16, at("plain"), TANDEM_BF16, NULL);
+    for (size_t name = 0; tandem_bi_loss_names[name] != NULL; name++) {
+        if ((tandem_bi_loss_at(name)->needs & TANDEM_NEEDS_TEACHER) == 0 &&
+            strcmp(tandem_bi_loss_names[name], "batch_semi_hard_triplet") != 0) {
+            compare_precisions(&fp32, &bf16, name);
+        }
+    }
+    close_bench(&fp32);
+    close_bench(&bf16);
+}
+
+/* Copies of the weights are forgotten when they change: a step after an update sees the update. */
+static void test_changed_parameters(void **state)
+{
+    (void)state;
+    bench changed, loaded;
+    tandem_step_figures before, after, expected;
+
+    open_bench(&changed, at("plain"), TANDEM_BF16, NULL);
+    open_bench(&loaded, at("plain"), TANDEM_BF16, NULL);
+    free(gradient_of(&before, &changed, WHOLE, 7));
+    for (int side = 0; side < 2; side++) {
+        tandem_model *model = side == 0 ? changed.model : loaded.model;
+        float *weights = tandem_model_parameters(model, NULL);
+
+        for (size_t i = 0; i < changed.floats; i++) {
+            weights[i] *= 1.25F;
+        }
+        tandem_model_parameters_changed(model);
+    }
+    float *found = gradient_of(&after, &changed, WHOLE, 7), *fresh = gradient_of(&expected, &loaded, WHOLE, 7);
+
+    assert_true(after.loss == expected.loss && after.loss != before.loss);
+    assert_memory_equal(found, fresh, changed.floats * sizeof *found);
+    free(found);
+    free(fresh);
+    close_bench(&changed);
+    close_bench(&loaded);
 }
 
 int main(void)
@@ -154,6 +225,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parts_equal_the_whole),
         cmocka_unit_test(test_parts_equal_the_whole_with_matryoshka),
+        cmocka_unit_test(test_bf16_is_about_fp32),
+        cmocka_unit_test(test_changed_parameters),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,0 +1,93 @@
+"""bf16 on all-MiniLM-L6-v2: as far from float32 as torch's own autocast is, or nearer; in vectors, and in the gradient
+of a training step."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+try:
+    import numpy as np
+    import torch
+    from safetensors.torch import load_file
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+except ImportError as missing:
+    print(f"skipped: {missing}")
+    sys.exit(77)
+
+TANDEM = os.environ["TANDEM"]
+PROBE = pathlib.Path(os.environ["TANDEM_BUILD"]) / "tests/probe_train_step"
+BASE = pathlib.Path(os.environ["TANDEM_SOURCE"]) / ".venv/all-MiniLM-L6-v2"
+LIMIT = 64
+SUBJECTS = ["A vaccine", "The tide", "A hash table", "The blue of the sky", "Boiling water", "A court of appeal", "Rye bread",
+            "The price of copper", "A glacier", "Sleep", "An ant colony", "The printing press"]
+REASONS = ["is explained by small differences that add up over time.", "was long misunderstood, until someone counted.",
+           "depends on pressure, temperature and patience, in this order.", "has a cost that is paid elsewhere and later.",
+           "works since most of what could happen never does, and the rest is cheap to check.", "is older than its name."]
+TEXTS = [f"{subject} {reason}" for subject in SUBJECTS for reason in REASONS]
+
+
+def encode(folder, dtype):
+    subprocess.run([TANDEM, "-q", "encode", "--model", str(BASE), "--input", f"{folder}/texts.jsonl", "--dtype", dtype,
+                    "-o", f"{folder}/{dtype}.npy"], check=True)
+    return np.load(f"{folder}/{dtype}.npy")
+
+
+def vectors(folder):
+    with open(folder / "texts.jsonl", "w") as file:
+        file.writelines(json.dumps({"_id": text, "text": text}) + "\n" for text in TEXTS)
+    exact, rounded = encode(folder, "fp32"), encode(folder, "bf16")
+    model = SentenceTransformer(str(BASE), device="cpu")
+    with torch.autocast("cpu", torch.bfloat16):
+        theirs = model.encode(TEXTS)
+    cosine, autocast = (exact * rounded).sum(1), (exact * theirs).sum(1)
+    print(f"vectors: worst cosine to fp32 {cosine.min():.6f}, autocast's {autocast.min():.6f}")
+    assert not (exact == rounded).all(), "bf16 changes nothing: not in use"
+    assert cosine.min() >= 0.999
+    # The same factors are rounded as by autocast, which rounds every product besides.
+    assert (1 - cosine).mean() <= (1 - autocast).mean()
+
+
+def step(folder, dtype):
+    subprocess.run([str(PROBE), "bi", str(BASE), f"{folder}/groups.jsonl", f"{folder}/{dtype}", f"max_length={LIMIT}",
+                    "data.negatives=0", f"dtype={dtype}"], check=True, capture_output=True)
+    return load_file(f"{folder}/{dtype}.gradients.safetensors")
+
+
+def distance(found, expected):
+    """Norm of the difference of all gradients over the norm of the expected ones."""
+    difference = sum(((found[name] - value).double() ** 2).sum().item() for name, value in expected.items())
+    return (difference / sum((value.double() ** 2).sum().item() for value in expected.values())) ** 0.5
+
+
+def gradients(folder):
+    pairs = [(TEXTS[i], TEXTS[i + 1]) for i in range(0, len(TEXTS), 2)]
+    with open(folder / "groups.jsonl", "w") as file:
+        for i, (query, positive) in enumerate(pairs):
+            file.write(json.dumps({"query_id": f"q{i}", "query": query, "positives": [{"id": f"p{i}", "text": positive}],
+                                   "negatives": []}) + "\n")
+    exact, rounded = step(folder, "fp32"), step(folder, "bf16")
+    model = SentenceTransformer(str(BASE), device="cpu")
+    model.max_seq_length = LIMIT
+    model.eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        columns = [model.tokenize([pair[side] for pair in pairs]) for side in range(2)]
+        loss = MultipleNegativesRankingLoss(model, scale=20.0)(columns, None)
+    loss.backward()
+    named = {name.removeprefix("0.").removeprefix("auto_model.").removeprefix("model."): p.grad
+             for name, p in model.named_parameters() if p.grad is not None}
+    assert named.keys() == exact.keys(), named.keys() ^ exact.keys()
+    ours, theirs = distance(rounded, exact), distance(named, exact)
+    print(f"gradients: {ours:.4f} of their norm from fp32's, autocast's {theirs:.4f}")
+    assert 0 < ours <= theirs
+
+
+if not (BASE / "model.safetensors").exists():
+    print(f"skipped: no {BASE}; scripts/setup.sh installs it")
+    sys.exit(77)
+os.environ["TANDEM_CACHE"] = "off"
+with tempfile.TemporaryDirectory() as temporary:
+    vectors(pathlib.Path(temporary))
+    gradients(pathlib.Path(temporary))

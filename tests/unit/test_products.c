@@ -1,0 +1,161 @@
+/* Products in bfloat16, of every instruction set of this machine: right against a plain sum in double of
+ * rounded factors, and the same bits for any number of threads and any neighbours. */
+#include "kernel_checks.h"
+
+/* To the nearest number of 8 significant bits, ties to even. */
+static double rounded(float x)
+{
+    int exponent;
+    double mantissa = frexp((double)x, &exponent);
+    return ldexp(nearbyint(ldexp(mantissa, 8)), exponent - 8);
+}
+
+static uint32_t *words(size_t depth, size_t width)
+{
+    return (uint32_t *)floats(tandem_product_words(depth, width)); /* the same size */
+}
+
+/* c = sum over k of a(row, k) * b(k, column), and the greatest sum of |a b|: what rounding is to be measured by. */
+static double reference(double *c, size_t rows, size_t depth, size_t width, const float *a, size_t a_row, size_t a_step, const float *b, size_t b_row, size_t b_step)
+{
+    double greatest = 0;
+    for (size_t i = 0; i < rows; i++) {
+        for (size_t j = 0; j < width; j++) {
+            double size = 0;
+            for (size_t k = 0; k < depth; k++) {
+                double product = rounded(a[i * a_row + k * a_step]) * rounded(b[k * b_row + j * b_step]);
+                c[i * width + j] += product;
+                size += fabs(product);
+            }
+            greatest = fmax(greatest, size);
+        }
+    }
+    return greatest;
+}
+
+static void check_sums(const char *what, tandem_isa isa, const float *found, const double *expected, size_t count, double tolerance)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!(fabs((double)found[i] - expected[i]) <= tolerance)) {
+            fail_msg("%s, %s: element %zu is %.9g, expected %.9g within %.2g", what, tandem_isa_name(isa), i, (double)found[i], expected[i], tolerance);
+        }
+    }
+}
+
+/* Both forms of a right factor, and the product of a transpose, added to what is there. */
+static void check_size(tandem_random *random, size_t rows, size_t depth, size_t width)
+{
+    float *a = random_floats(random, rows * depth, 1), *b = random_floats(random, depth * width, 1), *flipped = floats(depth * width);
+    float *columns = floats(rows * depth), *start = random_floats(random, rows * width, 1), *c = floats(rows * width + 64);
+    double *expected = doubles(rows * width), *sum = doubles(rows * width);
+    for (size_t k = 0; k < depth; k++) {
+        for (size_t j = 0; j < width; j++) {
+            flipped[j * depth + k] = b[k * width + j];
+        }
+        for (size_t i = 0; i < rows; i++) {
+            columns[k * rows + i] = a[i * depth + k];
+        }
+    }
+    /* Each of `depth` additions rounds a sum that is at most `size` by 2^-24 of it. */
+    double size = reference(expected, rows, depth, width, a, depth, 1, b, width, 1), tolerance = size * (double)(depth + 1) * 0x1p-24;
+    for (size_t i = 0; i < rows * width; i++) {
+        sum[i] = expected[i] + (double)start[i];
+    }
+    for (int isa = TANDEM_ISA_PORTABLE; isa <= (int)tandem_machine_isa(); isa++) {
+        const tandem_kernels *kernels = tandem_kernels_of((tandem_isa)isa);
+        uint32_t *laid_out = words(depth, width), *scratch = words(TANDEM_PRODUCT_DEPTH, width);
+        tandem_extent extent = {rows, width, THREADS};
+        for (int transposed = 0; transposed < 2; transposed++) {
+            c[rows * width] = 77; /* what follows stays as it is */
+            kernels->product_lay_out((tandem_extent){depth, width, THREADS}, transposed ? flipped : b, transposed, laid_out);
+            kernels->product(extent, depth, a, laid_out, c);
+            check_sums(transposed ? "product, transposed" : "product", (tandem_isa)isa, c, expected, rows * width, tolerance);
+            assert_true(c[rows * width] == 77);
+        }
+        memcpy(c, start, rows * width * sizeof *c);
+        kernels->product_gradient(extent, depth, columns, b, scratch, c);
+        check_sums("gradient", (tandem_isa)isa, c, sum, rows * width, tolerance + 0x1p-24 * (double)depth);
+        assert_true(c[rows * width] == 77);
+        free(laid_out), free(scratch);
+    }
+    free(a), free(b), free(flipped), free(columns), free(start), free(c), free(expected), free(sum);
+}
+
+static void test_products(void **state)
+{
+    (void)state;
+    /* Ends of tiles, panels and blocks, odd depths, more than one block of depth or rows. */
+    static const size_t sizes[][3] = {{1, 1, 1},     {1, 2, 16},    {3, 7, 5},       {8, 31, 48},  {7, 32, 49},
+                                      {13, 33, 100}, {16, 384, 64}, {20, 513, 33}, {5, 1025, 47}, {203, 20, 31}};
+    tandem_random random = tandem_random_stream(21, "products", 0);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        check_size(&random, sizes[i][0], sizes[i][1], sizes[i][2]);
+    }
+}
+
+/* A product with 1 is the number rounded. */
+static void test_rounding(void **state)
+{
+    (void)state;
+    static const float numbers[] = {0,        1,         -1,         0x1.01p0f,   0x1.02p0f,   0x1.03p0f, 0x1.010002p0f, 0x1.00fffep0f, -0x1.03p0f,  0x1.ffp0f,
+                                    0x1.fep3f, 0x1p-100f, 0x1.03p-99f, 3.14159265f, -2.718281f, 1e30f,     65504,         0x1.fdp100f,   0x1.ff8p-20f, 0x1p-126f};
+    enum { COUNT = sizeof numbers / sizeof *numbers };
+    const float one = 1;
+    for (int isa = TANDEM_ISA_PORTABLE; isa <= (int)tandem_machine_isa(); isa++) {
+        const tandem_kernels *kernels = tandem_kernels_of((tandem_isa)isa);
+        uint32_t *laid_out = words(1, COUNT);
+        float out[COUNT], odd[] = {(float)INFINITY, -(float)INFINITY, (float)NAN, 0x1.fffffep127f}, c[4];
+        kernels->product_lay_out((tandem_extent){1, COUNT, 1}, numbers, false, laid_out);
+        kernels->product((tandem_extent){1, COUNT, 1}, 1, &one, laid_out, out);
+        for (size_t i = 0; i < COUNT; i++) {
+            if ((double)out[i] != rounded(numbers[i])) {
+                fail_msg("%s: %a is rounded to %a, expected %a", tandem_isa_name((tandem_isa)isa), (double)numbers[i], (double)out[i], rounded(numbers[i]));
+            }
+        }
+        /* A gradient that overflowed or is none must be seen: steps are skipped by it. */
+        kernels->product_lay_out((tandem_extent){1, 1, 1}, &one, false, laid_out);
+        kernels->product((tandem_extent){4, 1, 1}, 1, odd, laid_out, c);
+        assert_true(isinf(c[0]) && c[0] > 0 && isinf(c[1]) && c[1] < 0 && isnan(c[2]) && isinf(c[3]));
+        free(laid_out);
+    }
+}
+
+static void test_same_bits(void **state)
+{
+    (void)state;
+    enum { ROWS = 301, DEPTH = 700, WIDTH = 77 };
+    tandem_random random = tandem_random_stream(22, "bits", 0);
+    float *a = random_floats(&random, ROWS * DEPTH, 1), *b = random_floats(&random, DEPTH * WIDTH, 1), *d = random_floats(&random, ROWS * WIDTH, 1);
+    float *first = floats(ROWS * WIDTH), *again = floats(ROWS * WIDTH), *first_gradient = floats(DEPTH * WIDTH), *gradient = floats(DEPTH * WIDTH);
+    for (int isa = TANDEM_ISA_PORTABLE; isa <= (int)tandem_machine_isa(); isa++) {
+        const tandem_kernels *kernels = tandem_kernels_of((tandem_isa)isa);
+        uint32_t *laid_out = words(DEPTH, WIDTH), *scratch = words(TANDEM_PRODUCT_DEPTH, WIDTH);
+        kernels->product_lay_out((tandem_extent){DEPTH, WIDTH, 1}, b, false, laid_out);
+        kernels->product((tandem_extent){ROWS, WIDTH, 1}, DEPTH, a, laid_out, first);
+        memset(first_gradient, 0, DEPTH * WIDTH * sizeof *first_gradient);
+        kernels->product_gradient((tandem_extent){DEPTH, WIDTH, 1}, ROWS, a, d, scratch, first_gradient);
+        for (int threads = 2; threads <= 5; threads++) {
+            kernels->product_lay_out((tandem_extent){DEPTH, WIDTH, threads}, b, false, laid_out);
+            kernels->product((tandem_extent){ROWS, WIDTH, threads}, DEPTH, a, laid_out, again);
+            assert_memory_equal(first, again, ROWS * WIDTH * sizeof *first);
+            memset(gradient, 0, DEPTH * WIDTH * sizeof *gradient);
+            kernels->product_gradient((tandem_extent){DEPTH, WIDTH, threads}, ROWS, a, d, scratch, gradient);
+            assert_memory_equal(first_gradient, gradient, DEPTH * WIDTH * sizeof *gradient);
+        }
+        /* A text's vectors do not depend on the texts beside it. */
+        kernels->product((tandem_extent){3, WIDTH, 1}, DEPTH, a + 50 * DEPTH, laid_out, again);
+        assert_memory_equal(first + 50 * WIDTH, again, 3 * WIDTH * sizeof *again);
+        free(laid_out), free(scratch);
+    }
+    free(a), free(b), free(d), free(first), free(again), free(first_gradient), free(gradient);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_products),
+        cmocka_unit_test(test_rounding),
+        cmocka_unit_test(test_same_bits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
