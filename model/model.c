@@ -274,6 +274,16 @@ void tandem_model_parameters_changed(tandem_model *model)
     tandem_encoder_parameters_changed(model->encoder);
 }
 
+void tandem_model_freeze(tandem_model *model, int64_t layers)
+{
+    tandem_encoder_freeze(model->encoder, layers);
+}
+
+void tandem_model_set_checkpointing(tandem_model *model, bool on)
+{
+    tandem_encoder_set_checkpointing(model->encoder, on);
+}
+
 tandem_hash tandem_model_weights_hash(const tandem_model *model)
 {
     return tandem_hash_bytes(tandem_encoder_parameters(model->encoder), model->arena_floats * sizeof(float));

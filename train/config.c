@@ -93,9 +93,10 @@ static const char *const logarithms[] = {"binary", "natural", NULL};
     DOUBLE("weight_decay", weight_decay, 0, 1, "0", "decoupled decay of weights (not of biases and LayerNorm)"), \
     DOUBLE("max_grad_norm", max_grad_norm, 0, 1e9, "1", "largest norm of the gradient; longer ones are scaled down; 0: off"), \
     DOUBLE("spike_guard", spike_guard, 0, 1e9, "0", "a step whose gradient is longer than so many times the median of the last 64 makes no update; 0: off"), \
-    INT("freeze", freeze, -1, 1000, "-1", "parameters that stay as they are: of the embeddings and so many layers after them; -1: none"), \
+    INT("freeze", freeze, -1, 1000, "-1", "parameters that stay as they are: of the embeddings and so many layers after them, which then cost no backward; -1: none"), \
     DOUBLE("layer_decay", layer_decay, 1e-6, 1, "1", "each layer learns at so much of the rate of the one after it, the embeddings below the first"), \
     INT("seed", seed, 0, 4294967295.0, "13", "of order, dropout and new heads"), \
+    BOOL("activation_checkpointing", activation_checkpointing, "false", "keep the inputs of layers alone and compute the rest again in backward: a third more work, a fraction of the memory, the same result"), \
     CHOICE("dtype", dtype, dtypes, "auto", "precision of the matrix products: factors in bf16 are summed in fp32, and everything else is fp32; auto is bf16 on a CPU that multiplies it faster, else fp32"), \
     INT("threads", threads, 0, 4096, "0", "threads; 0: as the command line says, or one a physical core")
 

@@ -197,6 +197,8 @@ static int load_model(tandem_trainer *t)
     if (t->gradients == NULL) {
         return TANDEM_ERROR;
     }
+    tandem_model_freeze(t->model, t->config->freeze);
+    tandem_model_set_checkpointing(t->model, t->config->activation_checkpointing);
     t->parameters = tandem_alloc(tandem_model_parameter_count(t->model), sizeof *t->parameters);
     if (t->parameters == NULL) {
         return TANDEM_ERROR;

@@ -221,20 +221,32 @@ static int between_steps(tandem_trainer *t)
     return finished(t) ? TANDEM_OK : prepare_step(t);
 }
 
-/* Bytes at most, about: the parameters with their gradients and two moments; what backward keeps of a token, which is
- * 10 vectors of the hidden size and 2 of the feed-forward size a layer (3 where it is gated; measured to 2 % with
- * all-MiniLM-L6-v2); and the process itself. */
+/* Floats that a forward keeps of a token: of a layer 10 vectors of the hidden size and 2 of the feed-forward size (3
+ * where it is gated; measured to 2 % with all-MiniLM-L6-v2); with checkpointing of one layer at a time, and the inputs
+ * of all; of frozen layers nothing beyond the one that runs. */
+static double floats_of_token(const tandem_trainer *t)
+{
+    const tandem_encoder_spec *spec = tandem_model_spec(t->model);
+    double hidden = (double)spec->hidden, feed_forward = (spec->gated ? 3.0 : 2.0) * (double)spec->intermediate;
+    double layer = 10.0 * hidden + feed_forward, trained = (double)spec->layers - fmax((double)t->config->freeze, 0.0);
+
+    return t->config->activation_checkpointing ? layer + fmax(trained, 0.0) * hidden : fmax(trained, 1.0) * layer;
+}
+
+/* Bytes at most, about: the parameters with their gradients and two moments; in bf16 both forms of the layers'
+ * matrices, 2 bytes a number each; what backward keeps; and the process itself. */
 static double expected_memory(const tandem_trainer *t)
 {
     const tandem_encoder_spec *spec = tandem_model_spec(t->model);
-    double process = 150e6, arenas = t->best != NULL ? 5.0 : 4.0;
+    double process = 150e6, arenas = t->best != NULL ? 5.0 : 4.0, token = floats_of_token(t);
     double feed_forward = (spec->gated ? 3.0 : 2.0) * (double)spec->intermediate;
-    double token = (double)spec->layers * (10.0 * (double)spec->hidden + feed_forward);
+    double matrices = (double)spec->layers * (double)spec->hidden * (4.0 * (double)spec->hidden + feed_forward);
+    double rounded = t->config->dtype == TANDEM_BF16 ? matrices : 0.0;
     double texts = (double)t->config->batch_size * (2.0 + (double)t->config->data.negatives);
     double tokens = texts * (double)tandem_model_describe(t->model)->max_length;
     double most = (double)t->config->forward_tokens;
 
-    return process + (double)sizeof(float) * ((double)t->floats * arenas + (tokens < most ? tokens : most) * token);
+    return process + (double)sizeof(float) * ((double)t->floats * arenas + rounded + fmin(tokens, most) * token);
 }
 
 static void log_plan(const tandem_trainer *t)

@@ -37,6 +37,7 @@ typedef struct {
     int64_t freeze;      /* -1: nothing; else the embeddings and so many layers */
     double layer_decay;
     int64_t seed;
+    bool activation_checkpointing; /* keep a layer's input alone, and run the layer again in backward */
     int64_t dtype;   /* choice: fp32 | bf16 | auto, as tandem_precision */
     int64_t threads; /* 0: physical cores */
     struct {

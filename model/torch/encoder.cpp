@@ -1,6 +1,7 @@
 /* encoder.cpp - the encoder's settings checked, its arenas and leaves. */
 #include "model/torch/encoder.hpp"
 
+#include <algorithm>
 #include <string>
 
 #include <ATen/Functions.h>
@@ -166,8 +167,10 @@ void place_leaves(tandem_encoder &encoder) {
     place_leaf(encoder, encoder.relative_bias, spec.relative_bias, {spec.relative_buckets, spec.heads});
     encoder.layers.resize(static_cast<size_t>(spec.layers));
     for (size_t i = 0; i < encoder.layers.size(); ++i) {
+        encoder.first_leaf.push_back(encoder.leaves.size());
         place_layer(encoder, encoder.layers[i], spec.layer[i]);
     }
+    encoder.first_leaf.push_back(encoder.leaves.size());
     place_leaf(encoder, encoder.final_norm_weight, spec.final_norm_weight, {spec.hidden});
     place_leaf(encoder, encoder.final_norm_bias, spec.final_norm_bias, {spec.hidden});
     place_head(encoder);
@@ -213,6 +216,17 @@ void tandem_encoder_parameters_changed(tandem_encoder *encoder) {
         matrix->laid_out.reset();
         matrix->laid_out_transposed.reset();
     }
+}
+
+void tandem_encoder_freeze(tandem_encoder *encoder, int64_t layers) {
+    size_t frozen = layers < 0 ? 0 : encoder->first_leaf[std::min(static_cast<size_t>(layers), encoder->layers.size())];
+    for (size_t i = 0; i < encoder->leaves.size(); ++i) {
+        encoder->leaves[i].tensor->set_requires_grad(i >= frozen);
+    }
+}
+
+void tandem_encoder_set_checkpointing(tandem_encoder *encoder, bool on) {
+    encoder->checkpointing = on;
 }
 
 float *tandem_encoder_gradients(tandem_encoder *encoder) {

@@ -46,8 +46,10 @@ struct tandem_encoder {
         at::Tensor *tensor;
         tandem_place place;
     };
-    std::vector<Leaf> leaves;
+    std::vector<Leaf> leaves;       /* embeddings, layers, what follows */
+    std::vector<size_t> first_leaf; /* of each layer, and of what follows */
     std::vector<tandem::Matrix *> matrices; /* all of them */
+    bool checkpointing = false;
 };
 
 #endif

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <memory>
 #include <string>
 
 #include <ATen/Functions.h>
@@ -99,10 +100,10 @@ at::Tensor norm(const at::Tensor &x, const at::Tensor &weight, const at::Tensor 
     return weight.defined() ? tandem::residual_norm(x, {}, {}, tandem_mask{}, weight, bias, eps) : x;
 }
 
-/* One forward: what its layers share. */
-struct Forward {
+/* One forward: what its layers share. It lives as long as a layer may be run again. */
+struct Forward : std::enable_shared_from_this<Forward> {
     const tandem_encoder &encoder;
-    const tandem_dropout &dropout;
+    tandem_dropout dropout;
     PackedPtr packed;
     int64_t longest = 0;
     std::shared_ptr<const tandem::Relative> relative;
@@ -194,7 +195,8 @@ struct Forward {
     at::Tensor run(const tandem_batch &batch) const {
         at::Tensor x = embeddings(batch);
         for (size_t index = 0; index < encoder.layers.size(); ++index) {
-            x = layer(index, x);
+            auto run_layer = [self = shared_from_this(), index](const at::Tensor &in) { return self->layer(index, in); };
+            x = encoder.checkpointing ? tandem::checkpoint(x, encoder.layers[index].down_weight.leaf, run_layer) : run_layer(x);
         }
         return norm(x, encoder.final_norm_weight, encoder.final_norm_bias, encoder.spec.norm_eps);
     }
@@ -320,7 +322,7 @@ int tandem_encoder_forward(tandem_tensor **out, tandem_encoder *encoder, const t
     return guarded(__func__, [&] {
         PackedPtr packed = pack(batch);
         check_lengths(encoder->spec, *packed);
-        give(out, Forward(*encoder, dropout, packed).run(*batch));
+        give(out, std::make_shared<const Forward>(*encoder, dropout, packed)->run(*batch));
         return TANDEM_OK;
     });
 }

@@ -218,6 +218,43 @@ at::Tensor product(const at::Tensor &x, const Matrix &weight) {
     return attach(std::move(out), step, {x, weight.leaf});
 }
 
+/* ---- running again ----------------------------------------------------------------------- */
+
+namespace {
+
+struct CheckpointStep : Step {
+    at::Tensor x;
+    std::function<at::Tensor(const at::Tensor &)> run;
+
+    variable_list backward(const at::Tensor &d_out, bool needs_d_x) override {
+        at::AutoGradMode record(true);
+        at::Tensor again = x.detach().set_requires_grad(needs_d_x);
+        run(again).backward(d_out);
+        return {again.grad()};
+    }
+    void forget() override {
+        x.reset();
+        run = nullptr;
+    }
+};
+
+} // namespace
+
+at::Tensor checkpoint(const at::Tensor &x, const at::Tensor &parameter, std::function<at::Tensor(const at::Tensor &)> run) {
+    if (!recorded({x, parameter})) {
+        return run(x);
+    }
+    auto step = c10::make_intrusive<CheckpointStep>();
+    at::Tensor out;
+    {
+        at::NoGradGuard no_gradients;
+        out = run(x);
+    }
+    step->x = x.detach();
+    step->run = std::move(run);
+    return attach(std::move(out), step, {x, parameter});
+}
+
 /* ---- attention -------------------------------------------------------------------------- */
 
 namespace {
@@ -273,7 +310,7 @@ struct AttentionStep : Step {
             tandem_extent extent = extent_of(d_qkv);
             kernels().column_sum(extent, read(d_qkv), write(scratch(extent)), gradient_of(bias));
         }
-        if (attention.relative) {
+        if (attention.relative && attention.relative->table.requires_grad()) {
             add_to_buckets(*attention.relative, d_rows);
         }
         return {d_qkv};

@@ -9,6 +9,7 @@
 #ifndef TANDEM_MODEL_TORCH_NODES_HPP
 #define TANDEM_MODEL_TORCH_NODES_HPP
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -56,6 +57,9 @@ struct Matrix {
 /* x [total, in] * weight [out, in]^T. The bias is left to the step that follows,
  * which reads the product anyway. */
 at::Tensor product(const at::Tensor &x, const Matrix &weight);
+
+/* run(x), of which x alone is kept: backward runs it again. `parameter` is one that it reads. */
+at::Tensor checkpoint(const at::Tensor &x, const at::Tensor &parameter, std::function<at::Tensor(const at::Tensor &)> run);
 
 /* A learned bias of the attention scores by the distance of query and key, shared by
  * the layers of a forward. */

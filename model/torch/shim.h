@@ -199,6 +199,14 @@ void tandem_encoder_set_precision(tandem_encoder *encoder, tandem_precision prec
 /* To be called after every change of the parameters: forgets the rounded copies of weights. */
 void tandem_encoder_parameters_changed(tandem_encoder *encoder);
 
+/* From now on the embeddings and the first `layers` layers record no gradients (-1: all parameters do):
+ * nothing of their forward is kept, and backward ends above them. After tandem_encoder_gradients. */
+void tandem_encoder_freeze(tandem_encoder *encoder, int64_t layers);
+/* With `on` a forward keeps of a layer its input alone; backward runs the layer again, with the same dropout,
+ * so that every gradient is the same to the bit (Chen et al. 2016, Training deep nets with sublinear memory
+ * cost). The encoder must still be there then. */
+void tandem_encoder_set_checkpointing(tandem_encoder *encoder, bool on);
+
 /* Dropout of one forward: masks are a pure function of (seed, step, site, row, column),
  * so a forward can be replayed and a run resumed with no generator state. */
 typedef struct {

@@ -48,6 +48,8 @@ static int step(tandem_model *model, const tandem_examples *examples, const tand
     for (size_t i = 0; i < examples->count; i++) {
         batch[i] = (uint32_t)i;
     }
+    tandem_model_freeze(model, config->freeze);
+    tandem_model_set_checkpointing(model, config->activation_checkpointing);
     TANDEM_TRY(tandem_stepper_new(&stepper, model));
     TANDEM_TRY(tandem_adamw_for_model(&adamw, model, config->weight_decay, config->freeze, config->layer_decay));
     TANDEM_TRY((cross ? tandem_step_cross : tandem_step_bi)(&figures, stepper, examples, batch, examples->count,

@@ -157,6 +157,54 @@ static void test_family_determinism(void **state)
     }
 }
 
+/* The gradients of one step with dropout, in `out` [floats]. */
+static double gradients_of(model *m, float *out)
+{
+    const tandem_dropout dropout = {.train = true, .seed = 1, .step = 2};
+    float *gradients = tandem_encoder_gradients(m->encoder);
+    memset(gradients, 0, m->floats * sizeof *gradients);
+    tandem_grad_enable(1);
+    double loss = run_loss(m, dropout, TANDEM_POOL_MEAN, true);
+    tandem_grad_enable(0);
+    memcpy(out, gradients, m->floats * sizeof *out);
+    return loss;
+}
+
+/* A layer run again gives the same bits, and what is frozen gets no gradient while the rest gets the same one;
+ * in every family and both precisions. */
+static void check_less_work(variant v, tandem_precision precision)
+{
+    model m = model_make(v);
+    float *whole = malloc(m.floats * sizeof *whole), *other = malloc(m.floats * sizeof *other);
+    tandem_encoder_set_precision(m.encoder, precision);
+    double loss = gradients_of(&m, whole);
+    for (int checkpointing = 0; checkpointing < 2; checkpointing++) {
+        tandem_encoder_set_checkpointing(m.encoder, checkpointing);
+        for (int64_t frozen = -1; frozen <= LAYERS; frozen++) {
+            tandem_encoder_freeze(m.encoder, frozen);
+            assert_true(gradients_of(&m, other) == loss);
+            size_t begin = (size_t)(frozen < 0 ? 0 : frozen < LAYERS ? m.layers[frozen].qkv_weight : m.layers_end);
+            for (size_t i = 0; i < begin; i++) {
+                assert_true(other[i] == 0);
+            }
+            assert_memory_equal(other + begin, whole + begin, (m.floats - begin) * sizeof *other);
+        }
+    }
+    free(whole);
+    free(other);
+    tandem_encoder_free(m.encoder);
+}
+
+static void test_checkpointing_and_freezing(void **state)
+{
+    (void)state;
+    const variant families[] = {bert, roberta, distilbert, mpnet, electra, modernbert};
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        check_less_work(families[i], TANDEM_FP32);
+        check_less_work(families[i], TANDEM_BF16);
+    }
+}
+
 /* Backward adds into the arena; with zeros it starts again, bit for bit. */
 static void test_gradients_accumulate(void **state)
 {
@@ -397,6 +445,7 @@ int main(void)
         IN_SCOPE(test_encoder_gradients),
         IN_SCOPE(test_family_gradients),
         IN_SCOPE(test_family_determinism),
+        IN_SCOPE(test_checkpointing_and_freezing),
         IN_SCOPE(test_gradients_accumulate),
         IN_SCOPE(test_backward_twice),
         IN_SCOPE(test_batch_composition),

@@ -191,6 +191,29 @@ static void test_bf16_is_about_fp32(void **state)
     close_bench(&bf16);
 }
 
+/* Layers run again, in one part and in several: the same bits. */
+static void test_checkpointing(void **state)
+{
+    (void)state;
+    bench b;
+
+    open_bench(&b, at("plain"), TANDEM_BF16, NULL);
+    for (size_t forward_tokens = 16; forward_tokens <= WHOLE; forward_tokens *= WHOLE / 16) {
+        tandem_step_figures kept, again;
+
+        tandem_model_set_checkpointing(b.model, false);
+        float *expected = gradient_of(&kept, &b, forward_tokens, 7);
+        tandem_model_set_checkpointing(b.model, true);
+        float *found = gradient_of(&again, &b, forward_tokens, 7);
+
+        assert_true(kept.loss == again.loss);
+        assert_memory_equal(expected, found, b.floats * sizeof *found);
+        free(expected);
+        free(found);
+    }
+    close_bench(&b);
+}
+
 /* Copies of the weights are forgotten when they change: a step after an update sees the update. */
 static void test_changed_parameters(void **state)
 {
@@ -226,6 +249,7 @@ int main(void)
         cmocka_unit_test(test_parts_equal_the_whole),
         cmocka_unit_test(test_parts_equal_the_whole_with_matryoshka),
         cmocka_unit_test(test_bf16_is_about_fp32),
+        cmocka_unit_test(test_checkpointing),
         cmocka_unit_test(test_changed_parameters),
     };
 

@@ -51,6 +51,7 @@ typedef struct {
     tandem_layer_spec layers[LAYERS];
     tandem_module_spec modules[MODULES];
     size_t floats;
+    tandem_place layers_end;
 } model;
 
 static inline tandem_place put(model *m, int64_t floats)
@@ -109,6 +110,7 @@ static inline void model_spec(model *m, variant v)
     for (int i = 0; i < LAYERS; i++) {
         put_layer(m, i, v);
     }
+    m->layers_end = (tandem_place)m->floats;
     s->final_norm_weight = put_unless(m, !v.pre_norm, HIDDEN);
     s->final_norm_bias = put_unless(m, !v.pre_norm || v.no_biases, HIDDEN);
     s->head_weight = put(m, HIDDEN * HIDDEN);
