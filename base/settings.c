@@ -20,6 +20,12 @@ static const void *const_field_of(const void *settings, const tandem_setting *ro
     return (const char *)settings + row->offset;
 }
 
+/* Whether the field is a text of its own, which may be absent. */
+static bool is_text(const tandem_setting *row)
+{
+    return row->type == TANDEM_SETTING_STRING || row->type == TANDEM_SETTING_LIST;
+}
+
 /* ---- one value -------------------------------------------------------------------- */
 static int set_string(void *settings, const tandem_setting *row, const char *text)
 {
@@ -74,6 +80,36 @@ static int set_choice(void *settings, const tandem_setting *row, const char *tex
     return rc;
 }
 
+static int wrong_type(const tandem_setting *row, const cJSON *value, const char *source)
+{
+    static const char *const expected[] = {"an integer", "a number", "true or false", "a string", "a string", "an array"};
+    char *found = cJSON_PrintUnformatted(value);
+    int rc = tandem_error_code(TANDEM_USAGE, "%s: %s: expected %s, found %.60s", source, row->path,
+                               expected[row->type], found ? found : "something else");
+    cJSON_free(found);
+    return rc;
+}
+
+static int set_list(void *settings, const tandem_setting *row, const cJSON *value, const char *source)
+{
+    if (!cJSON_IsArray(value)) {
+        return wrong_type(row, value, source);
+    }
+    char *text = cJSON_PrintUnformatted(value);
+    int rc = text ? set_string(settings, row, text) : tandem_error("out of memory: the setting %s", row->path);
+    cJSON_free(text);
+    return rc;
+}
+
+static int set_list_text(void *settings, const tandem_setting *row, const char *text, const char *source)
+{
+    cJSON *json = NULL;
+    TANDEM_TRY(tandem_json_parse(&json, text, strlen(text), source));
+    int rc = set_list(settings, row, json, source);
+    tandem_json_free(json);
+    return rc;
+}
+
 /* From text: a default, or what follows the = of --set. */
 static int set_text(void *settings, const tandem_setting *row, const char *text, const char *source)
 {
@@ -97,23 +133,18 @@ static int set_text(void *settings, const tandem_setting *row, const char *text,
         return set_string(settings, row, text);
     case TANDEM_SETTING_CHOICE:
         return set_choice(settings, row, text, source);
+    case TANDEM_SETTING_LIST:
+        return set_list_text(settings, row, text, source);
     }
     return tandem_error("%s: %s has no such type", source, row->path);
-}
-
-static int wrong_type(const tandem_setting *row, const cJSON *value, const char *source)
-{
-    static const char *const expected[] = {"an integer", "a number", "true or false", "a string", "a string"};
-    char *found = cJSON_PrintUnformatted(value);
-    int rc = tandem_error_code(TANDEM_USAGE, "%s: %s: expected %s, found %.60s", source, row->path,
-                               expected[row->type], found ? found : "something else");
-    cJSON_free(found);
-    return rc;
 }
 
 static int set_json(void *settings, const tandem_setting *row, const cJSON *value, const char *source)
 {
     char found[32];
+    if (is_text(row) && cJSON_IsNull(value) && !row->initial) { /* as the dump spells an absent one */
+        return set_string(settings, row, NULL);
+    }
     switch (row->type) {
     case TANDEM_SETTING_INT:
     case TANDEM_SETTING_DOUBLE:
@@ -129,9 +160,6 @@ static int set_json(void *settings, const tandem_setting *row, const cJSON *valu
         *(bool *)field_of(settings, row) = cJSON_IsTrue(value);
         return TANDEM_OK;
     case TANDEM_SETTING_STRING:
-        if (cJSON_IsNull(value) && !row->initial) { /* as the dump spells an absent one */
-            return set_string(settings, row, NULL);
-        }
         if (!cJSON_IsString(value)) {
             break;
         }
@@ -141,6 +169,8 @@ static int set_json(void *settings, const tandem_setting *row, const cJSON *valu
             break;
         }
         return set_choice(settings, row, value->valuestring, source);
+    case TANDEM_SETTING_LIST:
+        return set_list(settings, row, value, source);
     }
     return wrong_type(row, value, source);
 }
@@ -262,7 +292,7 @@ int tandem_settings_init(void *settings, const tandem_setting *rows, size_t coun
     for (size_t i = 0; i < count; i++) {
         if (rows[i].initial) {
             TANDEM_TRY(set_text(settings, &rows[i], rows[i].initial, "default"));
-        } else if (rows[i].type != TANDEM_SETTING_STRING) {
+        } else if (!is_text(&rows[i])) {
             return tandem_error("the setting %s has no default", rows[i].path);
         }
     }
@@ -318,10 +348,24 @@ int tandem_settings_set(void *settings, const tandem_setting *rows, size_t count
     return rc;
 }
 
+int tandem_settings_copy(void *out, const void *settings, const tandem_setting *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const void *field = const_field_of(settings, &rows[i]);
+        if (is_text(&rows[i])) {
+            TANDEM_TRY(set_string(out, &rows[i], *(char *const *)field));
+        } else {
+            bool flag = rows[i].type == TANDEM_SETTING_BOOL; /* all others have 8 bytes */
+            memcpy(field_of(out, &rows[i]), field, flag ? sizeof(bool) : sizeof(int64_t));
+        }
+    }
+    return TANDEM_OK;
+}
+
 void tandem_settings_free(void *settings, const tandem_setting *rows, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (rows[i].type == TANDEM_SETTING_STRING) {
+        if (is_text(&rows[i])) {
             (void)set_string(settings, &rows[i], NULL);
         }
     }
@@ -358,6 +402,9 @@ static cJSON *value_json(const void *settings, const tandem_setting *row)
         return text ? cJSON_CreateString(text) : cJSON_CreateNull();
     case TANDEM_SETTING_CHOICE:
         return cJSON_CreateString(row->choices[*(const int64_t *)field]);
+    case TANDEM_SETTING_LIST:
+        text = *(char *const *)field;
+        return text ? cJSON_Parse(text) : cJSON_CreateNull();
     }
     return NULL;
 }

@@ -22,7 +22,9 @@ typedef enum {
     TANDEM_SETTING_DOUBLE, /* field is double; in [min, max] */
     TANDEM_SETTING_BOOL,   /* field is bool */
     TANDEM_SETTING_STRING, /* field is char *, owned; NULL when the default is NULL */
-    TANDEM_SETTING_CHOICE  /* field is int64_t: index into `choices` */
+    TANDEM_SETTING_CHOICE, /* field is int64_t: index into `choices` */
+    TANDEM_SETTING_LIST    /* field is char *, owned: a JSON array as text, NULL when absent; what its
+                              elements are is checked by whoever reads them */
 } tandem_setting_type;
 
 typedef struct {
@@ -30,7 +32,7 @@ typedef struct {
     tandem_setting_type type;
     size_t offset; /* of the field in the settings struct */
     double min, max;
-    const char *initial; /* the default, as --set would spell it; NULL (strings only): absent */
+    const char *initial; /* the default, as --set would spell it; NULL (strings and lists only): absent */
     const char *const *choices; /* NULL-terminated, CHOICE only */
     const char *help;
 } tandem_setting;
@@ -47,6 +49,8 @@ int tandem_settings_set(void *settings, const tandem_setting *rows, size_t count
 /* The settings as they are, as a JSON object text with every key, in table order.
  * The same settings always give the same bytes. */
 int tandem_settings_dump(tandem_buffer *out, const void *settings, const tandem_setting *rows, size_t count);
+/* Copies the fields of `count` rows from one struct to another, strings too. */
+int tandem_settings_copy(void *out, const void *settings, const tandem_setting *rows, size_t count);
 /* Frees the strings. */
 void tandem_settings_free(void *settings, const tandem_setting *rows, size_t count);
 

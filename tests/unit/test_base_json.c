@@ -178,7 +178,7 @@ static void json_files(void **state)
 
 /* ---- settings -------------------------------------------------------------------- */
 typedef struct {
-    char *model, *split;
+    char *model, *split, *sources;
     int64_t batch_size, low, high, loss;
     double rate;
     bool shuffle;
@@ -189,6 +189,7 @@ static const char *const losses[] = {"mnrl", "margin_mse", NULL};
 static const tandem_setting rows[] = {
     {"model", TANDEM_SETTING_STRING, offsetof(config, model), 0, 0, NULL, NULL, "the model"},
     {"data.split", TANDEM_SETTING_STRING, offsetof(config, split), 0, 0, "train", NULL, "the split"},
+    {"data.sources", TANDEM_SETTING_LIST, offsetof(config, sources), 0, 0, NULL, NULL, "several"},
     {"batch_size", TANDEM_SETTING_INT, offsetof(config, batch_size), 1, 4096, "32", NULL, "pairs a step"},
     {"learning_rate", TANDEM_SETTING_DOUBLE, offsetof(config, rate), 0, 1, "2e-5", NULL, "peak rate"},
     {"data.shuffle", TANDEM_SETTING_BOOL, offsetof(config, shuffle), 0, 0, "true", NULL, "shuffle"},
@@ -242,6 +243,34 @@ static void settings_defaults_and_values(void **state)
     assert_null(c.model);
 }
 
+/* A list is kept as its JSON, however it came; a copy shares nothing. */
+static void settings_lists_and_copies(void **state)
+{
+    (void)state;
+    config c = {0}, copy = {0};
+    assert_int_equal(tandem_settings_init(&c, rows, ROWS), 0);
+    assert_null(c.sources);
+    assert_int_equal(apply(&c, "{\"data\": {\"sources\": [ {\"weight\": 0.1, \"loss\": {\"scale\": 20}}, 7 ]}}"), 0);
+    assert_string_equal(c.sources, "[{\"weight\":0.1,\"loss\":{\"scale\":20}},7]");
+    assert_int_equal(tandem_settings_copy(&copy, &c, rows, ROWS), 0);
+    assert_string_equal(copy.sources, c.sources);
+    assert_ptr_not_equal(copy.sources, c.sources);
+    assert_null(copy.model);
+    assert_true(copy.shuffle && copy.rate == 2e-5 && copy.batch_size == 32 && copy.high == 50);
+
+    assert_int_equal(tandem_settings_set(&copy, rows, ROWS, "data.sources=[{}]"), 0);
+    assert_string_equal(copy.sources, "[{}]");
+    assert_int_equal(apply(&copy, "{\"data\": {\"sources\": null}}"), 0);
+    assert_null(copy.sources);
+    assert_string_equal(c.sources, "[{\"weight\":0.1,\"loss\":{\"scale\":20}},7]");
+    assert_int_equal(tandem_settings_set(&c, rows, ROWS, "data.sources={}"), TANDEM_USAGE);
+    assert_non_null(strstr(tandem_error_message(), "data.sources: expected an array, found {}"));
+    assert_true(tandem_settings_set(&c, rows, ROWS, "data.sources=[1") < 0);
+    tandem_settings_free(&c, rows, ROWS);
+    tandem_settings_free(&copy, rows, ROWS);
+    assert_null(c.sources);
+}
+
 static void settings_errors(void **state)
 {
     (void)state;
@@ -288,12 +317,16 @@ static void settings_dump_is_stable(void **state)
     config c = {0}, again = {0};
     assert_int_equal(tandem_settings_init(&c, rows, ROWS), 0);
     assert_int_equal(tandem_settings_set(&c, rows, ROWS, "learning_rate=0.1"), 0);
+    assert_int_equal(tandem_settings_set(&c, rows, ROWS, "data.sources=[{\"weight\":2.5}]"), 0);
     tandem_buffer first = TANDEM_BUFFER_INIT, second = TANDEM_BUFFER_INIT;
     assert_int_equal(tandem_settings_dump(&first, &c, rows, ROWS), 0);
     assert_string_equal(first.data, "{\n"
                                     "\t\"model\":\tnull,\n"
                                     "\t\"data\":\t{\n"
                                     "\t\t\"split\":\t\"train\",\n"
+                                    "\t\t\"sources\":\t[{\n"
+                                    "\t\t\t\t\"weight\":\t2.5\n"
+                                    "\t\t\t}],\n"
                                     "\t\t\"shuffle\":\ttrue\n"
                                     "\t},\n"
                                     "\t\"batch_size\":\t32,\n"
@@ -337,6 +370,7 @@ int main(void)
         cmocka_unit_test(members),
         cmocka_unit_test(json_files),
         cmocka_unit_test(settings_defaults_and_values),
+        cmocka_unit_test(settings_lists_and_copies),
         cmocka_unit_test(settings_errors),
         cmocka_unit_test(settings_dump_is_stable),
         cmocka_unit_test(nearest_words),
