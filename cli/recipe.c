@@ -147,6 +147,9 @@ static int share_settings(recipe *r)
     settle_dtype(&r->settings.dtype);
     for (size_t i = 0; i < 2; i++) {
         tandem_train_config *config = configs[i];
+        if (config->data.sources) {
+            return tandem_error_code(TANDEM_USAGE, "%s.data.sources: a recipe trains on its own dataset", i == 0 ? "bi" : "cross");
+        }
         config->max_length = r->settings.max_length;
         config->seed = r->settings.seed;
         settle_dtype(&config->dtype);

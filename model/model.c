@@ -225,6 +225,8 @@ void tandem_model_free(tandem_model *model)
     tandem_json_free(model->config);
     tandem_json_free(model->sentence_transformers);
     tandem_json_free(model->tokenizer_config);
+    free(model->prompts[TANDEM_QUERY]);
+    free(model->prompts[TANDEM_DOCUMENT]);
     tandem_arena_free(model->arena);
     free(model);
 }
@@ -351,10 +353,12 @@ int tandem_model_set_prompt(tandem_model *model, tandem_side side, const char *p
                                 model->info.directory, tokens, model->info.max_length);
         }
     }
-    const char *copy = tandem_arena_strndup(model->arena, prompt, strlen(prompt));
+    char *copy = tandem_strdup(prompt);
     if (copy == NULL) {
         return TANDEM_ERROR;
     }
+    free(model->prompts[side]); /* `prompt` may have been this one */
+    model->prompts[side] = copy;
     *(side == TANDEM_QUERY ? &model->info.query_prompt : &model->info.document_prompt) = copy;
     model->prompt_tokens[side] = tokens;
     return 0;

@@ -50,6 +50,7 @@ struct tandem_model {
     tandem_encoder *encoder;
     tandem_tokenizer *tokenizer;
     bool lower_case;         /* sentence-transformers lower-cases texts before the tokenizer */
+    char *prompts[2];        /* by tandem_side: those in use */
     size_t prompt_tokens[2]; /* by tandem_side: tokens at a text's front that pooling leaves out */
     bool new_head;           /* its classifier was not in the directory */
     double initializer_range;

@@ -16,11 +16,10 @@
 #include "tandem/memory.h"
 #include "tandem/safetensors.h"
 
-enum { FORMAT = 2, KEPT = 2 };
+enum { FORMAT = 3, KEPT = 2 };
 
 static const char weights_file[] = "weights.safetensors", m_file[] = "adam_m.safetensors",
-                  v_file[] = "adam_v.safetensors", best_file[] = "best.safetensors", groups_file[] = "groups.jsonl",
-                  state_file[] = "state.json", manifest_file[] = "manifest.json";
+                  v_file[] = "adam_v.safetensors", best_file[] = "best.safetensors", state_file[] = "state.json", manifest_file[] = "manifest.json";
 
 /* ---- arenas ------------------------------------------------------------------------ */
 static int write_arena(const char *folder, const char *name, const tandem_checkpoint *c, const float *arena)
@@ -146,6 +145,40 @@ static int read_state_fields(tandem_train_state *state, const cJSON *json, const
     return read_norms(state, json, source);
 }
 
+static void write_sources(cJSON *json, const tandem_checkpoint *c)
+{
+    char number[32];
+    cJSON *sources = cJSON_AddArrayToObject(json, "sources");
+
+    for (size_t i = 0; i < c->source_count; i++) {
+        cJSON *source = cJSON_CreateObject();
+
+        snprintf(number, sizeof number, "%.17g", c->sources[i].loss);
+        cJSON_AddNumberToObject(source, "steps", (double)c->sources[i].steps);
+        cJSON_AddRawToObject(source, "loss", number);
+        cJSON_AddItemToArray(sources, source);
+    }
+}
+
+static int read_sources(tandem_checkpoint *c, const cJSON *json, const char *source)
+{
+    const cJSON *sources = tandem_json_member(json, "sources"), *item = NULL;
+    size_t count = 0;
+
+    if (!cJSON_IsArray(sources) || (size_t)cJSON_GetArraySize(sources) != c->source_count) {
+        return tandem_error("%s: sources: expected %zu of them", source, c->source_count);
+    }
+    cJSON_ArrayForEach(item, sources)
+    {
+        int64_t steps = 0;
+
+        TANDEM_TRY(tandem_json_get_int(item, "steps", source, 0, INT64_C(1) << 53, &steps));
+        TANDEM_TRY(tandem_json_get_double_or(item, "loss", source, &c->sources[count].loss));
+        c->sources[count++].steps = (uint64_t)steps;
+    }
+    return TANDEM_OK;
+}
+
 static int write_state(const char *folder, const tandem_checkpoint *c)
 {
     char hash[TANDEM_HASH_HEX];
@@ -157,6 +190,7 @@ static int write_state(const char *folder, const tandem_checkpoint *c)
     if (json != NULL && settings != NULL && path != NULL) {
         cJSON_AddNumberToObject(json, "format", FORMAT);
         write_state_fields(json, &c->state);
+        write_sources(json, c);
         cJSON_AddNumberToObject(json, "threads", (double)tandem_machine_threads());
         cJSON_AddStringToObject(json, "cpu", tandem_machine_cpu());
         cJSON_AddStringToObject(json, "libtorch", tandem_torch_version());
@@ -187,23 +221,6 @@ static int describe_file(cJSON *files, const char *folder, const char *name)
         cJSON_AddStringToObject(entry, "xxh3_128", hex);
         tandem_map_close(&map);
     }
-    free(path);
-    return rc;
-}
-
-static int write_manifest(const char *folder, const char *const *names, size_t count)
-{
-    cJSON *json = cJSON_CreateObject(), *files = cJSON_AddObjectToObject(json, "files");
-    char *path = tandem_path_join(folder, manifest_file);
-    int rc = files != NULL && path != NULL ? TANDEM_OK : TANDEM_ERROR;
-
-    for (size_t i = 0; rc == TANDEM_OK && i < count; i++) {
-        rc = describe_file(files, folder, names[i]);
-    }
-    if (rc == TANDEM_OK) {
-        rc = tandem_json_write(json, path);
-    }
-    cJSON_Delete(json);
     free(path);
     return rc;
 }
@@ -323,33 +340,60 @@ static int remove_old(const char *folder)
     return rc;
 }
 
-static int write_groups(const char *folder, const tandem_groups *groups)
+static char *groups_path(const char *folder, size_t source)
 {
-    char *path = tandem_path_join(folder, groups_file);
-    int rc = path == NULL ? TANDEM_ERROR : tandem_groups_write(groups, path);
+    char name[48];
 
-    free(path);
-    return rc;
+    snprintf(name, sizeof name, "groups-%zu.jsonl", source);
+    return tandem_path_join(folder, name);
 }
 
-static int fill(const char *folder, const tandem_checkpoint *c)
+static int write_groups(cJSON *files, const char *folder, const tandem_checkpoint *c)
 {
-    const char *names[6] = {weights_file, m_file, v_file, state_file};
-    size_t count = 4;
+    for (size_t i = 0; i < c->source_count; i++) {
+        if (c->sources[i].mined == NULL) {
+            continue;
+        }
+        char *path = groups_path(folder, i);
+        int rc = path == NULL ? TANDEM_ERROR : tandem_groups_write(c->sources[i].mined, path);
 
-    TANDEM_TRY(write_arena(folder, weights_file, c, c->weights));
-    TANDEM_TRY(write_arena(folder, m_file, c, c->m));
-    TANDEM_TRY(write_arena(folder, v_file, c, c->v));
+        rc = rc < 0 ? rc : describe_file(files, folder, tandem_path_base(path));
+        free(path);
+        TANDEM_TRY(rc);
+    }
+    return TANDEM_OK;
+}
+
+static int add_arena(cJSON *files, const char *folder, const char *name, const tandem_checkpoint *c, const float *arena)
+{
+    TANDEM_TRY(write_arena(folder, name, c, arena));
+    return describe_file(files, folder, name);
+}
+
+static int fill(cJSON *files, const char *folder, const tandem_checkpoint *c)
+{
+    TANDEM_TRY(add_arena(files, folder, weights_file, c, c->weights));
+    TANDEM_TRY(add_arena(files, folder, m_file, c, c->m));
+    TANDEM_TRY(add_arena(files, folder, v_file, c, c->v));
     if (c->best != NULL && isfinite(c->state.best_metric)) {
-        TANDEM_TRY(write_arena(folder, best_file, c, c->best));
-        names[count++] = best_file;
+        TANDEM_TRY(add_arena(files, folder, best_file, c, c->best));
     }
-    if (c->mined != NULL && c->state.mined_at > 0) {
-        TANDEM_TRY(write_groups(folder, c->mined));
-        names[count++] = groups_file;
-    }
+    TANDEM_TRY(write_groups(files, folder, c));
     TANDEM_TRY(write_state(folder, c));
-    return write_manifest(folder, names, count);
+    return describe_file(files, folder, state_file);
+}
+
+static int fill_and_describe(const char *folder, const tandem_checkpoint *c)
+{
+    cJSON *json = cJSON_CreateObject(), *files = cJSON_AddObjectToObject(json, "files");
+    char *path = tandem_path_join(folder, manifest_file);
+    int rc = files != NULL && path != NULL ? TANDEM_OK : TANDEM_ERROR;
+
+    rc = rc < 0 ? rc : fill(files, folder, c);
+    rc = rc < 0 ? rc : tandem_json_write(json, path);
+    cJSON_Delete(json);
+    free(path);
+    return rc;
 }
 
 int tandem_checkpoint_write(const char *folder, const tandem_checkpoint *checkpoint)
@@ -358,7 +402,7 @@ int tandem_checkpoint_write(const char *folder, const tandem_checkpoint *checkpo
     int rc = path == NULL ? TANDEM_ERROR : tandem_stage_dir(&staged, path);
 
     if (rc == TANDEM_OK) {
-        rc = fill(staged, checkpoint);
+        rc = fill_and_describe(staged, checkpoint);
         if (rc == TANDEM_OK) {
             rc = tandem_stage_commit(staged, path);
         } else {
@@ -457,21 +501,20 @@ static int restore_arenas(tandem_checkpoint *c, const char *path)
     return c->best != NULL && isfinite(c->state.best_metric) ? read_arena(c->best, path, best_file, c) : TANDEM_OK;
 }
 
-static int restore_groups(tandem_groups **mined, const tandem_checkpoint *c, const char *folder)
+static int restore_groups(tandem_checkpoint *c, const char *folder)
 {
-    char *path = NULL;
+    int rc = TANDEM_OK;
 
-    *mined = NULL;
-    if (c->state.mined_at == 0) {
-        return TANDEM_OK;
+    for (size_t i = 0; rc == TANDEM_OK && i < c->source_count; i++) {
+        char *path = groups_path(folder, i);
+
+        rc = path == NULL ? TANDEM_ERROR : tandem_file_exists(path) ? tandem_groups_read(&c->sources[i].mined, path) : rc;
+        free(path);
     }
-    path = tandem_path_join(folder, groups_file);
-    int rc = path == NULL ? TANDEM_ERROR : tandem_groups_read(mined, path);
-    free(path);
     return rc;
 }
 
-int tandem_checkpoint_restore(tandem_checkpoint *checkpoint, tandem_groups **mined, const char *path)
+int tandem_checkpoint_restore(tandem_checkpoint *checkpoint, const char *path)
 {
     cJSON *json = NULL;
     char *source = tandem_path_join(path, state_file);
@@ -484,8 +527,9 @@ int tandem_checkpoint_restore(tandem_checkpoint *checkpoint, tandem_groups **min
     TANDEM_TRY_GOTO(rc, done, tandem_json_get_int(json, "format", source, FORMAT, FORMAT, &format));
     TANDEM_TRY_GOTO(rc, done, check_identity(checkpoint, json, source));
     TANDEM_TRY_GOTO(rc, done, read_state_fields(&checkpoint->state, json, source));
+    TANDEM_TRY_GOTO(rc, done, read_sources(checkpoint, json, source));
     TANDEM_TRY_GOTO(rc, done, restore_arenas(checkpoint, path));
-    TANDEM_TRY_GOTO(rc, done, restore_groups(mined, checkpoint, path));
+    TANDEM_TRY_GOTO(rc, done, restore_groups(checkpoint, path));
 done:
     tandem_json_free(json);
     free(source);

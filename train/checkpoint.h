@@ -6,7 +6,7 @@
  *   adam_m.safetensors    running mean of the gradient, the same names
  *   adam_v.safetensors    running mean of its square
  *   best.safetensors      the best weights so far, once an evaluation was done
- *   groups.jsonl          the groups with the negatives mined last, once mined
+ *   groups-K.jsonl        the groups of source K with the negatives mined last, once mined
  *   state.json            counters, settings, hash of the data, versions, threads
  *   manifest.json         size and XXH3-128 of every other file; written last
  *
@@ -46,13 +46,21 @@ typedef struct {
     double loss;             /* of the last step */
 } tandem_train_state;
 
+/* The same of one source of the training data. */
+typedef struct {
+    tandem_groups *mined; /* its groups with the negatives mined last; NULL: none */
+    uint64_t steps;       /* with a finite loss in this epoch so far, */
+    double loss;          /* and the sum of their losses */
+} tandem_source_state;
+
 /* What a checkpoint is written from and restored to; all borrowed. */
 typedef struct {
     const tandem_parameter *const *parameters; /* [parameter_count] */
     size_t parameter_count;
     float *weights, *m, *v;      /* arenas */
     float *best;                 /* an arena, or NULL when nothing is evaluated; saved once best_metric is a number */
-    const tandem_groups *mined;  /* saved once mined_at is not 0; NULL: never */
+    tandem_source_state *sources; /* [source_count] */
+    size_t source_count;
     const char *settings;        /* the dump, a JSON object */
     tandem_hash data;            /* of training data and tokenizer */
     tandem_train_state state;
@@ -69,7 +77,7 @@ int tandem_checkpoint_find(char **path, const char *folder);
 /* Restores arenas and state from a directory that tandem_checkpoint_find gave.
  * TANDEM_USAGE when settings or data differ: the message lists the keys. (The
  * settings below "checkpoint" and the number of threads may differ; another number of
- * threads is warned about.) Mined groups are read into *mined (NULL: none). */
-int tandem_checkpoint_restore(tandem_checkpoint *checkpoint, tandem_groups **mined, const char *path);
+ * threads is warned about.) Mined groups are the caller's to free; there must be none before. */
+int tandem_checkpoint_restore(tandem_checkpoint *checkpoint, const char *path);
 
 #endif

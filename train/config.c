@@ -1,6 +1,11 @@
 /* config.c - the settings of `tandem train`: one row a setting. */
+#include <cjson/cJSON.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "tandem/json.h"
 #include "tandem/train.h"
 #include "train/losses.h"
 
@@ -19,6 +24,7 @@
 static const char *const dtypes[] = {"fp32", "bf16", "auto", NULL}; /* as tandem_precision */
 static const char *const drawings[] = {"first", "random", NULL};
 static const char *const samplers[] = {"random", "no_duplicates", NULL}; /* as tandem_sampler */
+static const char *const mixings[] = {"proportional", "round_robin", "weighted", NULL}; /* as tandem_mixing */
 static const char *const schedules[] = {"linear", "cosine", "constant", "wsd", NULL}; /* as tandem_schedule */
 static const char *const samplings[] = {"top", "random", NULL};
 /* In the order of the enumerations of loss.h. */
@@ -32,14 +38,28 @@ static const char *const distills[] = {"cosine", "mse", "l2", NULL};
 static const char *const weightings[] = {"ndcg2pp", "ndcg2", "ndcg1", "rank", "none", NULL};
 static const char *const logarithms[] = {"binary", "natural", NULL};
 
-#define MODEL_AND_DATA_ROWS \
-    STRING("model", model, NULL, "model directory to start from"), \
-    STRING("data.dataset", data.dataset, NULL, "dataset whose judged pairs are the positives; may be left out with data.groups"), \
-    STRING("data.split", data.split, "train", "split of the dataset to train on"), \
-    STRING("data.groups", data.groups, NULL, "training groups (JSONL, may be .zst) instead of the split's judged pairs"), \
-    INT("data.negatives", data.negatives, 0, 1000, "1", "hard negatives of each group used in a step"), \
-    CHOICE("data.negative_sampling", data.negative_sampling, drawings, "first", "the hardest ones, or others in each epoch, drawn from all that the group has"), \
-    CHOICE("data.sampler", data.sampler, samplers, "random", "batches cut from a shuffle; or from one that keeps every text from coming twice into a batch"), \
+/* What a source says of its data: below "data." of a run with one, in each object of data.sources. */
+#define SOURCE_ROWS(at) \
+    STRING(at "dataset", data.dataset, NULL, "dataset whose judged pairs are the positives; may be left out with groups"), \
+    STRING(at "split", data.split, "train", "split of the dataset to train on"), \
+    STRING(at "groups", data.groups, NULL, "training groups (JSONL, may be .zst) instead of the split's judged pairs"), \
+    INT(at "negatives", data.negatives, 0, 1000, "1", "hard negatives of each group used in a step"), \
+    CHOICE(at "negative_sampling", data.negative_sampling, drawings, "first", "the hardest ones, or others in each epoch, drawn from all that the group has"), \
+    CHOICE(at "sampler", data.sampler, samplers, "random", "batches cut from a shuffle; or from one that keeps every text from coming twice into a batch")
+
+#define PROMPT_ROWS(at) \
+    STRING(at "query_prompt", data.query_prompt, NULL, "text before each query in training; none: the model's own prompt"), \
+    STRING(at "document_prompt", data.document_prompt, NULL, "text before each document in training; none: the model's own prompt")
+
+#define WEIGHT_ROW \
+    DOUBLE("weight", data.weight, 1e-6, 1e6, "1", "data.mixing weighted: of the source, beside the weights of the others")
+
+#define MODEL_ROW \
+    STRING("model", model, NULL, "model directory to start from")
+
+#define SOURCES_ROWS \
+    {"data.sources", TANDEM_SETTING_LIST, FIELD(data.sources), 0, 0, NULL, NULL, "several sources to train on, each an object of the keys below"}, \
+    CHOICE("data.mixing", data.mixing, mixings, "proportional", "whose batch comes next: all batches of all sources in random order; one of each source in turn, until one has no more; or of sources drawn by weight"), \
     INT("max_length", max_length, 0, 1048576, "256", "tokens of a text (of a pair) with special tokens; 0: as the model says")
 
 #define BI_LOSS_ROWS \
@@ -111,7 +131,10 @@ static const char *const logarithms[] = {"binary", "natural", NULL};
     INT("checkpoint.every_steps", checkpoint.every_steps, 0, 1e9, "500", "steps between two checkpoints; 0: only on a signal")
 
 static const tandem_setting bi_rows[] = {
-    MODEL_AND_DATA_ROWS,
+    MODEL_ROW,
+    SOURCE_ROWS("data."),
+    PROMPT_ROWS("data."),
+    SOURCES_ROWS,
     BI_LOSS_ROWS,
     OPTIMIZER_ROWS("16384"),
     DEV_ROWS,
@@ -128,7 +151,9 @@ static const tandem_setting bi_rows[] = {
 };
 
 static const tandem_setting cross_rows[] = {
-    MODEL_AND_DATA_ROWS,
+    MODEL_ROW,
+    SOURCE_ROWS("data."),
+    SOURCES_ROWS,
     CROSS_LOSS_ROWS,
     OPTIMIZER_ROWS("4096"),
     DEV_ROWS,
@@ -136,8 +161,73 @@ static const tandem_setting cross_rows[] = {
     CHECKPOINT_ROWS,
 };
 
+static const tandem_setting bi_source_rows[] = {SOURCE_ROWS(""), PROMPT_ROWS(""), WEIGHT_ROW, BI_LOSS_ROWS};
+static const tandem_setting cross_source_rows[] = {SOURCE_ROWS(""), WEIGHT_ROW, CROSS_LOSS_ROWS};
+
 const tandem_setting *tandem_train_settings(bool cross, size_t *count)
 {
     *count = cross ? sizeof cross_rows / sizeof *cross_rows : sizeof bi_rows / sizeof *bi_rows;
     return cross ? cross_rows : bi_rows;
+}
+
+const tandem_setting *tandem_train_source_settings(bool cross, size_t *count)
+{
+    *count = cross ? sizeof cross_source_rows / sizeof *cross_source_rows : sizeof bi_source_rows / sizeof *bi_source_rows;
+    return cross ? cross_source_rows : bi_source_rows;
+}
+
+/* ---- sources ------------------------------------------------------------------------- */
+/* `element` NULL: the only source. */
+static int make_source(tandem_train_config *out, const tandem_train_config *config, bool cross, const cJSON *element,
+                       size_t index)
+{
+    size_t rows = 0, source_rows = 0;
+    const tandem_setting *table = tandem_train_settings(cross, &rows);
+    const tandem_setting *source_table = tandem_train_source_settings(cross, &source_rows);
+    char name[48];
+
+    snprintf(name, sizeof name, "data.sources.%zu", index);
+    TANDEM_TRY(tandem_settings_init(out, source_table, source_rows)); /* what only a source has */
+    TANDEM_TRY(tandem_settings_copy(out, config, table, rows));
+    return element == NULL ? TANDEM_OK : tandem_settings_apply(out, source_table, source_rows, element, name);
+}
+
+static int make_sources(tandem_train_config *out, size_t count, const tandem_train_config *config, bool cross,
+                        const cJSON *list)
+{
+    for (size_t i = 0; i < count; i++) {
+        TANDEM_TRY(make_source(&out[i], config, cross, cJSON_GetArrayItem(list, (int)i), i));
+    }
+    return TANDEM_OK;
+}
+
+int tandem_train_sources(tandem_train_config **out, size_t *count, const tandem_train_config *config, bool cross)
+{
+    cJSON *list = NULL;
+
+    if (config->data.sources != NULL) {
+        TANDEM_TRY(tandem_json_parse(&list, config->data.sources, strlen(config->data.sources), "data.sources"));
+    }
+    size_t listed = list == NULL ? 0 : (size_t)cJSON_GetArraySize(list);
+
+    *count = listed > 0 ? listed : 1;
+    *out = tandem_alloc(*count, sizeof **out);
+    int rc = *out == NULL ? TANDEM_ERROR : make_sources(*out, *count, config, cross, list);
+    tandem_json_free(list);
+    if (rc < 0) {
+        tandem_train_sources_free(*out, *count, cross);
+        *out = NULL;
+    }
+    return rc;
+}
+
+void tandem_train_sources_free(tandem_train_config *sources, size_t count, bool cross)
+{
+    size_t rows = 0;
+    const tandem_setting *table = tandem_train_settings(cross, &rows);
+
+    for (size_t i = 0; sources != NULL && i < count; i++) {
+        tandem_settings_free(&sources[i], table, rows);
+    }
+    free(sources);
 }

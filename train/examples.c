@@ -260,6 +260,7 @@ static int add_group(tandem_examples *examples, const tandem_examples_options *o
         TANDEM_TRY(take_others(&example, examples, options, groups, g, maps));
     }
     if ((options->needs & TANDEM_NEEDS_NEGATIVES) != 0 && example.negative_count + example.other_count == 0) {
+        examples->first_skipped = examples->skipped == 0 ? g : examples->first_skipped;
         examples->skipped += group->positive_count;
         return TANDEM_OK;
     }

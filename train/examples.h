@@ -36,7 +36,8 @@ typedef struct {
 typedef struct {
     tandem_example *items;
     size_t count;
-    size_t skipped; /* positives of groups without the negative that the loss needs */
+    size_t skipped; /* positives of groups without the negative that the loss needs, */
+    size_t first_skipped; /* and the first such group */
     tandem_token_store *queries, *documents;
     tandem_vectors teacher_queries, teacher_documents; /* by row, of the options' teacher; else empty */
     /* Of query row q, the document rows that are no negatives of it: every positive of

@@ -166,8 +166,9 @@ int tandem_journal_add_step(tandem_journal *journal, const tandem_journal_step *
     tandem_buffer *line = &journal->line;
 
     tandem_buffer_clear(line);
-    TANDEM_TRY(tandem_buffer_printf(line, "{\"event\": \"step\", \"step\": %llu, \"epoch\": %llu",
-                                    (unsigned long long)figures->step, (unsigned long long)figures->epoch));
+    TANDEM_TRY(tandem_buffer_printf(line, "{\"event\": \"step\", \"step\": %llu, \"epoch\": %llu, \"source\": %zu",
+                                    (unsigned long long)figures->step, (unsigned long long)figures->epoch,
+                                    figures->source));
     TANDEM_TRY(add_number(line, "loss", figures->loss));
     TANDEM_TRY(add_number(line, "learning_rate", figures->learning_rate));
     TANDEM_TRY(add_number(line, "grad_norm", figures->grad_norm));
@@ -197,7 +198,33 @@ int tandem_journal_add_dev(tandem_journal *journal, uint64_t step, const char *m
     return write_scalars(journal, step, &(tandem_scalar){tag, value}, 1);
 }
 
-int tandem_journal_add_mining(tandem_journal *journal, uint64_t step, uint64_t epoch,
+static int add_mean(tandem_journal *journal, uint64_t step, const tandem_source_state *sources, size_t index)
+{
+    double mean = sources[index].loss / (double)sources[index].steps;
+    char tag[48];
+
+    TANDEM_TRY(tandem_buffer_printf(&journal->line, "%s{\"source\": %zu, \"steps\": %llu", index > 0 ? ", " : "", index,
+                                    (unsigned long long)sources[index].steps));
+    TANDEM_TRY(add_number(&journal->line, "loss", mean));
+    TANDEM_TRY(tandem_buffer_puts(&journal->line, "}"));
+    snprintf(tag, sizeof tag, "epoch/loss/%zu", index);
+    return write_scalars(journal, step, &(tandem_scalar){tag, mean}, 1);
+}
+
+int tandem_journal_add_epoch(tandem_journal *journal, uint64_t step, uint64_t epoch, const tandem_source_state *sources,
+                             size_t count)
+{
+    tandem_buffer_clear(&journal->line);
+    TANDEM_TRY(tandem_buffer_printf(&journal->line, "{\"event\": \"epoch\", \"step\": %llu, \"epoch\": %llu, \"sources\": [",
+                                    (unsigned long long)step, (unsigned long long)epoch));
+    for (size_t i = 0; i < count; i++) {
+        TANDEM_TRY(add_mean(journal, step, sources, i));
+    }
+    TANDEM_TRY(tandem_buffer_puts(&journal->line, "]}\n"));
+    return write_line(journal);
+}
+
+int tandem_journal_add_mining(tandem_journal *journal, uint64_t step, uint64_t epoch, size_t source,
                               const tandem_mining_statistics *statistics, double seconds)
 {
     cJSON *json = NULL;
@@ -211,9 +238,9 @@ int tandem_journal_add_mining(tandem_journal *journal, uint64_t step, uint64_t e
     }
     tandem_buffer_clear(&journal->line);
     int rc = tandem_buffer_printf(&journal->line,
-                                  "{\"event\": \"mining\", \"step\": %llu, \"epoch\": %llu, \"statistics\": %s, "
+                                  "{\"event\": \"mining\", \"step\": %llu, \"epoch\": %llu, \"source\": %zu, \"statistics\": %s, "
                                   "\"seconds\": %.2f}\n",
-                                  (unsigned long long)step, (unsigned long long)epoch, text, seconds);
+                                  (unsigned long long)step, (unsigned long long)epoch, source, text, seconds);
     cJSON_free(text);
     TANDEM_TRY(rc);
     TANDEM_TRY(write_line(journal));

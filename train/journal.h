@@ -10,6 +10,7 @@
 #include "tandem/hash.h"
 #include "tandem/machine.h"
 #include "tandem/negatives.h"
+#include "train/checkpoint.h"
 
 typedef struct tandem_journal tandem_journal;
 
@@ -21,6 +22,7 @@ void tandem_journal_close(tandem_journal *journal); /* NULL is fine */
 
 typedef struct {
     uint64_t step, epoch; /* the step from 1, the epoch from 0 */
+    size_t source;        /* whose batch it was, from 0 */
     double loss, learning_rate, grad_norm; /* null where not finite */
     uint64_t pairs, tokens;
     double seconds; /* of the step */
@@ -31,7 +33,10 @@ typedef struct {
 int tandem_journal_add_start(tandem_journal *journal, tandem_hash data, uint64_t seed, tandem_precision dtype);
 int tandem_journal_add_step(tandem_journal *journal, const tandem_journal_step *figures);
 int tandem_journal_add_dev(tandem_journal *journal, uint64_t step, const char *metric, double value, double seconds);
-int tandem_journal_add_mining(tandem_journal *journal, uint64_t step, uint64_t epoch,
+/* At the end of an epoch, after `step`: the mean loss of each source. */
+int tandem_journal_add_epoch(tandem_journal *journal, uint64_t step, uint64_t epoch, const tandem_source_state *sources,
+                             size_t count);
+int tandem_journal_add_mining(tandem_journal *journal, uint64_t step, uint64_t epoch, size_t source,
                               const tandem_mining_statistics *statistics, double seconds);
 
 /* Makes what was written durable; gives the lengths of the files. */

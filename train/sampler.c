@@ -131,6 +131,39 @@ static int cut_without_duplicates(tandem_epoch *out, const tandem_examples *exam
     return rc;
 }
 
+/* A text that an example itself has twice counts once. */
+int tandem_epoch_most_frequent(size_t *example, size_t *count, const tandem_examples *examples)
+{
+    size_t texts = examples->document_count + examples->query_count;
+    uint32_t *in = tandem_alloc(texts, sizeof *in), *last = tandem_alloc(texts, sizeof *last);
+
+    *example = *count = 0;
+    if (in == NULL || last == NULL) {
+        free(in);
+        free(last);
+        return TANDEM_ERROR;
+    }
+    for (size_t i = 0; i < examples->count; i++) {
+        const tandem_example *item = &examples->items[i];
+
+        for (size_t k = 0; k < 2 + item->negative_count + item->other_count; k++) {
+            uint32_t text = text_of(examples, item, k);
+
+            if (last[text] != i + 1) {
+                last[text] = (uint32_t)i + 1;
+                in[text]++;
+            }
+            if (in[text] > *count) {
+                *count = in[text];
+                *example = i;
+            }
+        }
+    }
+    free(in);
+    free(last);
+    return TANDEM_OK;
+}
+
 /* ---- any ---------------------------------------------------------------------------------- */
 static void cut_evenly(tandem_epoch *out, size_t batch_size)
 {

@@ -227,6 +227,24 @@ static int bi_forward_backward(tandem_step_figures *figures, tandem_stepper *ste
     return whole ? tandem_backward_with(embeddings, gradient) : backward_parts(stepper, gradient, dropout);
 }
 
+/* Whether mnrl has no negative in any row: all documents of the step are known positives. Losses with other
+ * terms than (query, document) have those. */
+static bool bi_idle(const tandem_bi_candidates *c)
+{
+    const tandem_loss_settings *s = c->settings;
+    bool others = s->directions.query_to_query || s->directions.doc_to_query || s->directions.doc_to_doc;
+
+    if (others || tandem_bi_loss_at((size_t)s->name)->compute != tandem_loss_mnrl) {
+        return false;
+    }
+    for (size_t i = 0; i < c->n; i++) {
+        if (c->known_starts[i + 1] - c->known_starts[i] + 1 < c->m) {
+            return false;
+        }
+    }
+    return true;
+}
+
 int tandem_step_bi(tandem_step_figures *figures, tandem_stepper *stepper, const tandem_examples *examples,
                    const uint32_t *batch, size_t count, const tandem_loss_settings *settings, size_t forward_tokens,
                    bool train, uint64_t seed, uint64_t step)
@@ -244,6 +262,7 @@ int tandem_step_bi(tandem_step_figures *figures, tandem_stepper *stepper, const 
     figures->tokens = stepper->forward.tokens;
     figures->padded = stepper->forward.padded;
     figures->parts = stepper->forward.parts;
+    figures->idle = bi_idle(&laid_out.candidates);
     TANDEM_TRY(tandem_scope_begin());
     int previous = tandem_grad_enable(1);
     int rc = set_teacher(&laid_out, examples, stepper->arena);
@@ -392,6 +411,14 @@ static int cross_forward_backward(tandem_step_figures *figures, tandem_stepper *
     return isfinite(value) ? tandem_backward(weighted) : TANDEM_OK;
 }
 
+/* Whether no group has two candidates that the loss compares. */
+static bool cross_idle(const tandem_candidates *c)
+{
+    const tandem_cross_loss *loss = tandem_cross_loss_at((size_t)c->settings->name);
+
+    return loss->compute == tandem_loss_cross_mnrl ? c->starts[c->groups] == c->groups : loss->terms(c) == 0;
+}
+
 int tandem_step_cross(tandem_step_figures *figures, tandem_stepper *stepper, const tandem_examples *examples,
                       const uint32_t *batch, size_t count, const tandem_loss_settings *settings, size_t forward_tokens,
                       bool train, uint64_t seed, uint64_t step)
@@ -405,6 +432,7 @@ int tandem_step_cross(tandem_step_figures *figures, tandem_stepper *stepper, con
                              tandem_random_stream(seed, "in-batch negatives", step)));
     whole.candidates.scratch = stepper->scratch;
     figures->pairs = whole.candidates.starts[count];
+    figures->idle = cross_idle(&whole.candidates);
     size_t terms = tandem_cross_loss_at((size_t)settings->name)->terms(&whole.candidates);
     size_t *starts = tandem_arena_alloc(stepper->arena, count + 1, sizeof *starts);
 

@@ -2,6 +2,7 @@
 #ifndef TANDEM_TRAIN_STEP_H
 #define TANDEM_TRAIN_STEP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,7 @@ typedef struct {
     size_t tokens;
     size_t padded; /* tokens if all texts of a forward were as long as the longest */
     size_t parts; /* forwards with a backward of their own */
+    bool idle;    /* no positive has anything to be compared with: there is nothing to learn */
     size_t pairs; /* (query, positive) pairs of a bi-encoder, (query, passage) pairs of a cross-encoder */
 } tandem_step_figures;
 

@@ -22,6 +22,12 @@ static bool finished(const tandem_trainer *t)
 }
 
 /* ---- before a step ---------------------------------------------------------------------- */
+/* Whether the source gets negatives now: those of groups that were given are used first. */
+static bool refresh_source(const tandem_trainer *t, const tandem_source *source)
+{
+    return tandem_source_mines(source) && (t->state.step > 0 || source->config->data.groups == NULL);
+}
+
 static bool refresh_due(const tandem_trainer *t)
 {
     uint64_t epochs = (uint64_t)t->config->mining.refresh_epochs, steps = (uint64_t)t->config->mining.refresh_steps;
@@ -29,39 +35,76 @@ static bool refresh_due(const tandem_trainer *t)
     bool by_epoch = epochs > 0 && t->state.epoch % epochs == 0 && step == t->state.epoch_start;
     bool by_step = steps > 0 && step % steps == 0;
 
-    return (by_epoch || by_step) && t->state.mined_at != step + 1 && (step > 0 || t->config->data.groups == NULL);
+    return (by_epoch || by_step) && t->state.mined_at != step + 1;
 }
 
 /* Every set of negatives is kept, so that a result can be traced to what it was trained on. */
-static int keep_mined(const tandem_trainer *t)
+static int keep_mined(const tandem_trainer *t, size_t source)
 {
-    char name[48];
+    char name[64], of[32] = "";
 
-    snprintf(name, sizeof name, "step-%llu.jsonl.zst", (unsigned long long)t->state.step);
+    if (t->sources.count > 1) {
+        snprintf(of, sizeof of, ".source-%zu", source);
+    }
+    snprintf(name, sizeof name, "step-%llu%s.jsonl.zst", (unsigned long long)t->state.step, of);
     char *path = tandem_path_join(t->mined_path, name);
-    int rc = path == NULL ? TANDEM_ERROR : tandem_groups_write(t->mined, path);
+    int rc = path == NULL ? TANDEM_ERROR : tandem_groups_write(t->sources.states[source].mined, path);
     free(path);
     return rc;
 }
 
-static int refresh(tandem_trainer *t)
+/* What mining gave a source. */
+typedef struct {
+    tandem_groups *groups; /* NULL: it was not mined */
+    tandem_mining_statistics statistics;
+    double seconds;
+} mined_set;
+
+static int mine(mined_set *out, tandem_trainer *t, const tandem_source *source)
 {
     double start = tandem_seconds();
-    tandem_groups *groups = NULL;
-    tandem_mining_statistics statistics;
 
-    TANDEM_TRY(tandem_refresh_negatives(&groups, &statistics, t->model, t->dataset, t->split, t->base, t->config,
-                                        t->state.step));
-    tandem_groups_free(t->mined);
-    t->mined = groups;
-    t->state.mined_at = t->state.step + 1;
+    TANDEM_TRY(tandem_prompts_use(&source->prompts, t->model));
+    TANDEM_TRY(tandem_refresh_negatives(&out->groups, &out->statistics, t->model, source->dataset, source->split,
+                                        source->base, source->config, t->state.step));
+    out->seconds = tandem_seconds() - start;
+    return TANDEM_OK;
+}
+
+static int take_mined(tandem_trainer *t, size_t index, mined_set *set)
+{
+    const tandem_mining_statistics *statistics = &set->statistics;
+
+    tandem_groups_free(t->sources.states[index].mined);
+    t->sources.states[index].mined = set->groups;
+    set->groups = NULL;
+    TANDEM_TRY(keep_mined(t, index));
+    TANDEM_TRY(tandem_source_make_examples(&t->sources, index, t->model));
+    tandem_log_info("%sstep %llu: mined %zu negatives for %zu queries in %.0f s (medians: positive %.3f, negative %.3f)",
+                    t->sources.items[index].label, (unsigned long long)t->state.step, statistics->mined,
+                    statistics->queries, set->seconds, statistics->positive_score[2], statistics->negative_score[2]);
+    return tandem_journal_add_mining(t->journal, t->state.step, t->state.epoch, index, statistics, set->seconds);
+}
+
+/* All sources are mined before any of it is taken: a resumed run begins an interrupted mining anew. */
+static int refresh(tandem_trainer *t)
+{
+    mined_set *sets = tandem_alloc(t->sources.count, sizeof *sets);
+    int rc = sets == NULL ? TANDEM_ERROR : TANDEM_OK;
+
+    for (size_t i = 0; rc == TANDEM_OK && i < t->sources.count; i++) {
+        rc = refresh_source(t, &t->sources.items[i]) ? mine(&sets[i], t, &t->sources.items[i]) : TANDEM_OK;
+    }
+    for (size_t i = 0; rc == TANDEM_OK && i < t->sources.count; i++) {
+        rc = sets[i].groups != NULL ? take_mined(t, i, &sets[i]) : TANDEM_OK;
+    }
+    for (size_t i = 0; sets != NULL && i < t->sources.count; i++) {
+        tandem_groups_free(sets[i].groups);
+    }
+    free(sets);
+    t->state.mined_at = rc < 0 ? t->state.mined_at : t->state.step + 1;
     t->planned = false;
-    TANDEM_TRY(keep_mined(t));
-    TANDEM_TRY(tandem_trainer_make_examples(t));
-    tandem_log_info("step %llu: mined %zu negatives for %zu queries in %.0f s (medians: positive %.3f, negative %.3f)",
-                    (unsigned long long)t->state.step, statistics.mined, statistics.queries, tandem_seconds() - start,
-                    statistics.positive_score[2], statistics.negative_score[2]);
-    return tandem_journal_add_mining(t->journal, t->state.step, t->state.epoch, &statistics, tandem_seconds() - start);
+    return rc;
 }
 
 /* What the next step trains on. */
@@ -74,26 +117,47 @@ static int prepare_step(tandem_trainer *t)
 }
 
 /* ---- a step -------------------------------------------------------------------------------- */
-static int forward_backward(tandem_step_figures *figures, tandem_trainer *t)
-{
-    size_t batch = (size_t)(t->state.step - t->state.epoch_start);
-    size_t first = t->epoch.starts[batch], count = t->epoch.starts[batch + 1] - first;
+/* The batch of the next step. */
+typedef struct {
+    size_t source;
+    const uint32_t *rows; /* examples of it */
+    size_t count;
+} step_batch;
 
-    memset(t->gradients, 0, t->floats * sizeof *t->gradients);
-    return (t->cross ? tandem_step_cross : tandem_step_bi)(figures, t->stepper, t->examples, t->epoch.order + first,
-                                                           count, &t->config->loss, (size_t)t->config->forward_tokens, true,
-                                                           t->dropout_seed, t->state.step);
+static step_batch next_batch(const tandem_trainer *t)
+{
+    size_t step = (size_t)(t->state.step - t->state.epoch_start), batch = t->mix.batches[step];
+    const tandem_epoch *epoch = &t->mix.epochs[t->mix.sources[step]];
+    size_t first = epoch->starts[batch];
+
+    return (step_batch){t->mix.sources[step], epoch->order + first, epoch->starts[batch + 1] - first};
 }
 
-/* Counts a step that gives nothing to learn from; fails when too many were not finite. */
-static int skip_step(tandem_trainer *t, double loss, double norm)
+static int forward_backward(tandem_step_figures *figures, tandem_trainer *t, const step_batch *batch)
+{
+    const tandem_source *source = &t->sources.items[batch->source];
+
+    memset(t->gradients, 0, t->floats * sizeof *t->gradients);
+    TANDEM_TRY(tandem_prompts_use(&source->prompts, t->model));
+    return (t->cross ? tandem_step_cross : tandem_step_bi)(figures, t->stepper, source->examples, batch->rows,
+                                                           batch->count, &source->config->loss,
+                                                           (size_t)t->config->forward_tokens, true, t->dropout_seed,
+                                                           t->state.step);
+}
+
+/* Counts a step that gives nothing to learn from, and names its rows; fails when too many were not finite. */
+static int skip_step(tandem_trainer *t, const step_batch *batch, const tandem_step_figures *figures, double norm)
 {
     unsigned long long step = (unsigned long long)t->state.step + 1;
+    const char *reason = !isfinite(norm) ? "" : figures->idle ? ", no group has a negative" : ", a spike";
+    tandem_buffer rows = TANDEM_BUFFER_INIT;
 
     t->state.skipped++;
     t->state.skipped_in_row = isfinite(norm) ? 0 : t->state.skipped_in_row + 1;
-    tandem_log_warn("step %llu is skipped: loss %g, norm of the gradient %g%s", step, loss, norm,
-                    isfinite(norm) ? ", a spike" : "");
+    TANDEM_TRY(tandem_source_name_rows(&rows, &t->sources, batch->source, batch->rows, batch->count));
+    tandem_log_warn("step %llu is skipped: loss %g, norm of the gradient %g%s; %s", step, figures->loss, norm, reason,
+                    rows.data);
+    tandem_buffer_free(&rows);
     if (t->state.skipped_in_row < MAX_SKIPPED_IN_ROW) {
         return TANDEM_OK;
     }
@@ -127,33 +191,55 @@ static double learning_rate(const tandem_trainer *t)
                                                              t->warmup_steps, t->decay_steps, t->total_steps);
 }
 
+/* The step's loss joins the mean of its source; at the end of an epoch the means are written. */
+static int count_loss(tandem_trainer *t, size_t source, double loss)
+{
+    tandem_source_state *states = t->sources.states;
+
+    if (isfinite(loss)) {
+        states[source].steps++;
+        states[source].loss += loss;
+    }
+    if (++t->state.step - t->state.epoch_start < t->mix.steps) {
+        return TANDEM_OK;
+    }
+    int rc = tandem_journal_add_epoch(t->journal, t->state.step, t->state.epoch, states, t->sources.count);
+
+    for (size_t i = 0; i < t->sources.count; i++) {
+        states[i].steps = 0;
+        states[i].loss = 0.0;
+    }
+    t->state.epoch++;
+    t->state.epoch_start = t->state.step;
+    t->planned = false;
+    return rc;
+}
+
 static int do_step(tandem_trainer *t)
 {
     double start = tandem_seconds(), norm = NAN;
     double rate = learning_rate(t);
+    step_batch batch = next_batch(t);
     tandem_step_figures figures;
 
-    TANDEM_TRY(forward_backward(&figures, t));
+    TANDEM_TRY(forward_backward(&figures, t, &batch));
     if (isfinite(figures.loss)) {
         tandem_adamw_clear_frozen(t->adamw, t->gradients);
         TANDEM_TRY(tandem_norm(&norm, t->gradients, t->floats));
     }
-    bool skipped = !isfinite(norm) || is_spike(t, norm);
-    int rc = skipped ? skip_step(t, figures.loss, norm) : update(t, norm, rate);
+    bool skipped = !isfinite(norm) || figures.idle || is_spike(t, norm);
+    int rc = skipped ? skip_step(t, &batch, &figures, norm) : update(t, norm, rate);
     double seconds = tandem_seconds() - start;
-    tandem_journal_step line = {t->state.step + 1, t->state.epoch, figures.loss, rate, norm, figures.pairs, figures.tokens, seconds, skipped};
+    tandem_journal_step line = {t->state.step + 1, t->state.epoch, batch.source, figures.loss, rate, norm, figures.pairs,
+                                figures.tokens, seconds, skipped};
 
-    if (++t->state.step - t->state.epoch_start == t->epoch.batches) {
-        t->state.epoch++;
-        t->state.epoch_start = t->state.step;
-        t->planned = false;
-    }
     t->padding = 1.0 - (double)figures.tokens / (double)figures.padded;
     t->state.pairs += figures.pairs;
     t->state.tokens += figures.tokens;
     t->state.seconds += seconds;
     t->state.loss = figures.loss;
     TANDEM_TRY(tandem_journal_add_step(t->journal, &line));
+    TANDEM_TRY(count_loss(t, batch.source, figures.loss));
     return rc;
 }
 
@@ -177,6 +263,7 @@ static int evaluate(tandem_trainer *t)
 {
     double start = tandem_seconds(), value = NAN;
 
+    TANDEM_TRY(tandem_prompts_use(&t->prompts, t->model));
     TANDEM_TRY(tandem_dev_evaluate(&value, t->dev, t->model));
     t->state.evaluated_step = t->state.step;
     t->state.stale++;
@@ -242,7 +329,14 @@ static double expected_memory(const tandem_trainer *t)
     double feed_forward = (spec->gated ? 3.0 : 2.0) * (double)spec->intermediate;
     double matrices = (double)spec->layers * (double)spec->hidden * (4.0 * (double)spec->hidden + feed_forward);
     double rounded = t->config->dtype == TANDEM_BF16 ? matrices : 0.0;
-    double texts = (double)t->config->batch_size * (2.0 + (double)t->config->data.negatives);
+    int64_t negatives = 0;
+
+    for (size_t i = 0; i < t->sources.count; i++) {
+        int64_t own = t->sources.configs[i].data.negatives;
+
+        negatives = own > negatives ? own : negatives;
+    }
+    double texts = (double)t->config->batch_size * (2.0 + (double)negatives);
     double tokens = texts * (double)tandem_model_describe(t->model)->max_length;
     double most = (double)t->config->forward_tokens;
 
@@ -251,15 +345,17 @@ static double expected_memory(const tandem_trainer *t)
 
 static void log_plan(const tandem_trainer *t)
 {
-    size_t negatives = 0;
+    for (size_t s = 0; s < t->sources.count; s++) {
+        const tandem_examples *examples = t->sources.items[s].examples;
+        size_t negatives = 0;
 
-    for (size_t i = 0; i < t->examples->count; i++) {
-        negatives += t->examples->items[i].negative_count;
+        for (size_t i = 0; i < examples->count; i++) {
+            negatives += examples->items[i].negative_count;
+        }
+        tandem_log_info("%s%zu examples with %zu hard negatives", t->sources.items[s].label, examples->count, negatives);
     }
-    tandem_log_info("%zu examples with %zu hard negatives, %llu steps (%llu in this epoch, %llu of warm-up), "
-                    "%s, %zu threads, about %.1f GB of memory at most",
-                    t->examples->count, negatives, (unsigned long long)t->total_steps,
-                    (unsigned long long)t->epoch.batches, (unsigned long long)t->warmup_steps,
+    tandem_log_info("%llu steps (%zu in this epoch, %llu of warm-up), %s, %zu threads, about %.1f GB of memory at most",
+                    (unsigned long long)t->total_steps, t->mix.steps, (unsigned long long)t->warmup_steps,
                     tandem_precision_name((tandem_precision)t->config->dtype), tandem_machine_threads(),
                     1e-9 * expected_memory(t));
 }

@@ -7,16 +7,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "tandem/dataset.h"
-#include "tandem/groups.h"
 #include "tandem/model.h"
 #include "tandem/train.h"
 #include "train/checkpoint.h"
 #include "train/dev.h"
-#include "train/examples.h"
 #include "train/journal.h"
 #include "train/optimizer.h"
 #include "train/sampler.h"
+#include "train/source.h"
 #include "train/step.h"
 
 /* TensorBoard reads files with "tfevents" in their names. */
@@ -33,12 +31,9 @@ typedef struct {
     char *mined_path;      /* folder of the negatives of every mining, mined/step-N.jsonl.zst */
     tandem_buffer settings; /* the dump */
 
-    tandem_dataset *dataset;     /* NULL when only groups are read */
-    tandem_split *split;
-    tandem_groups *base, *mined; /* as given; with the negatives mined last, or NULL */
+    tandem_sources sources;
     tandem_model *model;
-    tandem_model *teacher; /* that loss.teacher names, or NULL */
-    tandem_examples *examples;
+    tandem_prompts prompts; /* the model's own, in which dev is evaluated */
     tandem_stepper *stepper;
     tandem_adamw *adamw;
     tandem_dev *dev; /* NULL: nothing is evaluated */
@@ -48,7 +43,7 @@ typedef struct {
     float *best;                /* [floats] with dev, else NULL */
     size_t floats;
     const tandem_parameter **parameters;
-    tandem_epoch epoch;         /* the batches of epoch state.epoch, once it is planned */
+    tandem_mix mix;             /* the steps of epoch state.epoch, once it is planned */
     bool planned;
     uint64_t dropout_seed;
 
@@ -63,14 +58,7 @@ typedef struct {
  * is zeroed but for config, cross and directory. */
 int tandem_trainer_open(tandem_trainer *trainer, bool resume);
 void tandem_trainer_close(tandem_trainer *trainer);
-/* The examples of the groups as they are now: mined ones, else base. */
-int tandem_trainer_make_examples(tandem_trainer *trainer);
-/* Whether negatives are mined while training. */
-static inline bool tandem_trainer_mines(const tandem_train_config *config)
-{
-    return config->mining.refresh_epochs > 0 || config->mining.refresh_steps > 0;
-}
-/* Plans the batches of the epoch that the state names, and the steps that follow from it. An error when there
+/* Plans the steps of the epoch that the state names, and what follows from their number. An error when there
  * is nothing to train on. */
 int tandem_trainer_plan_epoch(tandem_trainer *trainer);
 /* A view of the trainer for checkpoint.h; state is copied. */

@@ -25,6 +25,10 @@ typedef struct {
         int64_t negatives; /* of each group used per step */
         int64_t negative_sampling; /* choice: first | random */
         int64_t sampler;           /* choice: random | no_duplicates */
+        char *query_prompt, *document_prompt; /* bi-encoder: text before each text; NULL: the model's own */
+        double weight;   /* of a source among others */
+        char *sources;   /* the array data.sources as JSON, or NULL: what `data` and `loss` say is the only source */
+        int64_t mixing;  /* choice: proportional | round_robin | weighted */
     } data;
     int64_t max_length;
     tandem_loss_settings loss;
@@ -63,6 +67,14 @@ typedef struct {
 /* The tables of the two commands. They share most rows; `loss` differs, `mining` is the
  * bi-encoder's alone, dev.run is the cross-encoder's. */
 const tandem_setting *tandem_train_settings(bool cross, size_t *count);
+
+/* What an element of data.sources may say; the fields are the config's own `data` and `loss`. */
+const tandem_setting *tandem_train_source_settings(bool cross, size_t *count);
+/* The sources of a run, one at least: each is the config with what its element of data.sources says in place
+ * of `data` and `loss`. TANDEM_USAGE, with the element named, for what the table does not have. The caller
+ * frees them. */
+int tandem_train_sources(tandem_train_config **out, size_t *count, const tandem_train_config *config, bool cross);
+void tandem_train_sources_free(tandem_train_config *sources, size_t count, bool cross); /* NULL is fine */
 
 typedef struct {
     size_t steps;

@@ -23,6 +23,7 @@ static const tandem_parameter *const parameters[] = {&first, &second};
 
 typedef struct {
     float weights[FLOATS], m[FLOATS], v[FLOATS], best[FLOATS];
+    tandem_source_state sources[2];
     tandem_checkpoint checkpoint;
     char folder[64];
 } run;
@@ -48,7 +49,9 @@ static int set_up(void **state)
     fill(r->m, 2.0F);
     fill(r->v, 3.0F);
     fill(r->best, 4.0F);
+    r->sources[1] = (tandem_source_state){.steps = 3, .loss = 2.0 / 3.0};
     r->checkpoint = (tandem_checkpoint){
+        .sources = r->sources, .source_count = 2,
         .parameters = parameters, .parameter_count = 2, .weights = r->weights, .m = r->m, .v = r->v, .best = r->best,
         .settings = "{\"batch_size\": 32, \"loss\": {\"scale\": 20}, \"threads\": 0, \"checkpoint\": {\"every_steps\": 5}}",
         .data = {7, 9},
@@ -93,7 +96,6 @@ static bool has(const run *r, const char *name)
 static void test_round_trip(void **state)
 {
     run *r = *state;
-    tandem_groups *mined = NULL;
     run kept;
 
     write_at(r, 10);
@@ -103,10 +105,11 @@ static void test_round_trip(void **state)
     fill(r->v, 0.0F);
     fill(r->best, 0.0F);
     memset(&r->checkpoint.state, 0, sizeof r->checkpoint.state);
+    memset(r->sources, 0, sizeof r->sources);
     char *path = found(r);
-    assert_int_equal(tandem_checkpoint_restore(&r->checkpoint, &mined, path), 0);
+    assert_int_equal(tandem_checkpoint_restore(&r->checkpoint, path), 0);
     free(path);
-    assert_null(mined);
+    assert_memory_equal(r->sources, kept.sources, sizeof kept.sources);
     assert_memory_equal(r->weights, kept.weights, sizeof kept.weights);
     assert_memory_equal(r->m, kept.m, sizeof kept.m);
     assert_memory_equal(r->v, kept.v, sizeof kept.v);
@@ -117,26 +120,29 @@ static void test_round_trip(void **state)
 static void test_mined_groups_and_missing_metric(void **state)
 {
     run *r = *state;
-    tandem_groups *groups = NULL, *mined = NULL;
+    tandem_groups *groups = NULL;
 
     assert_int_equal(tandem_groups_new(&groups), 0);
     assert_int_equal(tandem_groups_begin(groups, "q1", "query", 5), 0);
     assert_int_equal(tandem_groups_add(groups, true, "d1", "yes", 3, 0.5F), 0);
     assert_int_equal(tandem_groups_add(groups, false, "d2", "no", 2, 0.25F), 0);
     assert_int_equal(tandem_groups_finish(groups), 0);
-    r->checkpoint.mined = groups;
+    r->sources[1].mined = groups;
     r->checkpoint.state.mined_at = 2;
     r->checkpoint.state.best_metric = NAN;
     write_at(r, 10);
+    r->sources[1].mined = NULL;
     char *path = found(r);
-    assert_int_equal(tandem_checkpoint_restore(&r->checkpoint, &mined, path), 0);
+    assert_int_equal(tandem_checkpoint_restore(&r->checkpoint, path), 0);
+    const tandem_groups *mined = r->sources[1].mined;
+    assert_null(r->sources[0].mined);
     assert_true(isnan(r->checkpoint.state.best_metric));
     assert_int_equal(mined->count, 1);
     assert_int_equal(mined->items[0].negative_count, 1);
     assert_string_equal(mined->texts[mined->items[0].negatives[0].text].text, "no");
     free(path);
     tandem_groups_free(groups);
-    tandem_groups_free(mined);
+    tandem_groups_free(r->sources[1].mined);
 }
 
 static void test_newest_two_are_kept(void **state)
@@ -203,20 +209,19 @@ static void test_none_is_not_found(void **state)
 static void test_another_run_is_refused_by_key(void **state)
 {
     run *r = *state;
-    tandem_groups *mined = NULL;
 
     write_at(r, 10);
     char *path = found(r);
     r->checkpoint.settings = "{\"batch_size\": 16, \"loss\": {\"scale\": 21}, \"threads\": 3, \"checkpoint\": {\"every_steps\": 6}}";
-    assert_int_equal(tandem_checkpoint_restore(&r->checkpoint, &mined, path), TANDEM_USAGE);
+    assert_int_equal(tandem_checkpoint_restore(&r->checkpoint, path), TANDEM_USAGE);
     assert_non_null(strstr(tandem_error_message(), "these differ: batch_size, loss.scale"));
     assert_null(strstr(tandem_error_message(), "threads"));
     r->checkpoint.settings = "{\"batch_size\": 32, \"loss\": {\"scale\": 20}, \"threads\": 3, \"checkpoint\": {\"every_steps\": 6}}";
     r->checkpoint.data.low = 10;
-    assert_int_equal(tandem_checkpoint_restore(&r->checkpoint, &mined, path), TANDEM_USAGE);
+    assert_int_equal(tandem_checkpoint_restore(&r->checkpoint, path), TANDEM_USAGE);
     assert_non_null(strstr(tandem_error_message(), "training data"));
     r->checkpoint.data.low = 9;
-    assert_int_equal(tandem_checkpoint_restore(&r->checkpoint, &mined, path), 0);
+    assert_int_equal(tandem_checkpoint_restore(&r->checkpoint, path), 0);
     free(path);
 }
 
@@ -226,16 +231,15 @@ static void test_other_parameters_are_refused(void **state)
     run *r = *state;
     tandem_parameter larger = second, renamed = second;
     const tandem_parameter *const with_larger[] = {&first, &larger}, *const with_renamed[] = {&first, &renamed};
-    tandem_groups *mined = NULL;
 
     write_at(r, 10);
     char *path = found(r);
     larger.count = 21;
     renamed.name = "c.bias";
     r->checkpoint.parameters = with_larger;
-    assert_int_equal(tandem_checkpoint_restore(&r->checkpoint, &mined, path), TANDEM_ERROR);
+    assert_int_equal(tandem_checkpoint_restore(&r->checkpoint, path), TANDEM_ERROR);
     r->checkpoint.parameters = with_renamed;
-    assert_int_equal(tandem_checkpoint_restore(&r->checkpoint, &mined, path), TANDEM_ERROR);
+    assert_int_equal(tandem_checkpoint_restore(&r->checkpoint, path), TANDEM_ERROR);
     assert_non_null(strstr(tandem_error_message(), "c.bias"));
     free(path);
 }

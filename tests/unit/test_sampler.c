@@ -339,6 +339,225 @@ static void test_no_duplicates(void **state)
     tandem_groups_free(groups);
 }
 
+/* ---- several sources ---------------------------------------------------------------------- */
+enum { SOURCES = 3, WIDTH = 32 };
+
+/* Sources of 1,000, 97 and 640 rows: 32, 4 and 20 batches. */
+typedef struct {
+    tandem_groups *groups[SOURCES];
+    tandem_examples *examples[SOURCES];
+    tandem_mix_source items[SOURCES];
+} mixed;
+
+static void open_mixed(mixed *m)
+{
+    static const size_t rows[SOURCES] = {1000, 97, 640};
+
+    for (size_t s = 0; s < SOURCES; s++) {
+        assert_int_equal(tandem_groups_new(&m->groups[s]), 0);
+        for (size_t g = 0; g < rows[s]; g++) {
+            char text[32];
+
+            snprintf(text, sizeof text, "query %zu", g);
+            begin(m->groups[s], "q", text);
+            snprintf(text, sizeof text, "document %zu", g);
+            add(m->groups[s], true, text, NAN);
+        }
+        assert_int_equal(tandem_groups_finish(m->groups[s]), 0);
+        m->examples[s] = make(m->groups[s], 1, false);
+        m->items[s] = (tandem_mix_source){m->examples[s], TANDEM_SAMPLER_RANDOM, 1.0, 13 + s};
+    }
+}
+
+static void close_mixed(mixed *m)
+{
+    for (size_t s = 0; s < SOURCES; s++) {
+        tandem_examples_free(m->examples[s]);
+        tandem_groups_free(m->groups[s]);
+    }
+}
+
+static void plan_mix(tandem_mix *out, const mixed *m, tandem_mixing mixing, uint64_t seed, uint64_t epoch)
+{
+    assert_int_equal(tandem_mix_plan(out, m->items, SOURCES, mixing, WIDTH, seed, epoch), 0);
+}
+
+/* How often each row of a source comes in the epoch's steps. */
+static void count_rows(size_t *seen, const tandem_mix *mix, size_t source)
+{
+    for (size_t i = 0; i < mix->steps; i++) {
+        const tandem_epoch *epoch = &mix->epochs[mix->sources[i]];
+
+        for (size_t k = epoch->starts[mix->batches[i]]; mix->sources[i] == source && k < epoch->starts[mix->batches[i] + 1]; k++) {
+            seen[epoch->order[k]]++;
+        }
+    }
+}
+
+static size_t steps_of(const tandem_mix *mix, size_t source)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < mix->steps; i++) {
+        count += mix->sources[i] == source ? 1 : 0;
+    }
+    return count;
+}
+
+static void test_proportional_has_every_row_once(void **state)
+{
+    (void)state;
+    mixed m;
+    tandem_mix mix;
+    size_t changes = 0;
+
+    open_mixed(&m);
+    plan_mix(&mix, &m, TANDEM_MIXING_PROPORTIONAL, 13, 0);
+    assert_int_equal(mix.steps, 32 + 4 + 20);
+    for (size_t s = 0; s < SOURCES; s++) {
+        size_t seen[COUNT] = {0};
+
+        count_rows(seen, &mix, s);
+        for (size_t i = 0; i < m.items[s].examples->count; i++) {
+            assert_int_equal(seen[i], 1);
+        }
+    }
+    for (size_t i = 1; i < mix.steps; i++) {
+        changes += mix.sources[i] != mix.sources[i - 1] ? 1 : 0;
+    }
+    assert_true(changes > 20); /* in random order 31 on average, with a deviation below 4; one after the other 2 */
+    tandem_mix_free(&mix);
+    close_mixed(&m);
+}
+
+static void test_round_robin_ends_with_the_smallest(void **state)
+{
+    (void)state;
+    mixed m;
+    tandem_mix mix, next;
+    size_t seen[COUNT] = {0}, kept = 0, other = 0;
+
+    open_mixed(&m);
+    plan_mix(&mix, &m, TANDEM_MIXING_ROUND_ROBIN, 13, 0);
+    plan_mix(&next, &m, TANDEM_MIXING_ROUND_ROBIN, 13, 1);
+    assert_int_equal(mix.steps, 4 * SOURCES);
+    for (size_t i = 0; i < mix.steps; i++) {
+        assert_int_equal(mix.sources[i], i % SOURCES);
+        assert_int_equal(mix.batches[i], i / SOURCES);
+    }
+    count_rows(seen, &mix, 0);
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_true(seen[i] <= 1);
+        kept += seen[i];
+    }
+    assert_int_equal(kept, 4 * WIDTH);
+    count_rows(seen, &next, 0);
+    for (size_t i = 0; i < COUNT; i++) {
+        other += seen[i] == 1 ? 1 : 0;
+    }
+    assert_true(other > kept); /* the next epoch takes other rows */
+    tandem_mix_free(&mix);
+    tandem_mix_free(&next);
+    close_mixed(&m);
+}
+
+/* As many steps as all batches; a source with more than its share goes over its rows again, each pass in another order. */
+static void test_weighted_draws_by_weight(void **state)
+{
+    (void)state;
+    mixed m;
+    tandem_mix mix;
+    size_t taken[SOURCES] = {0}, seen[COUNT] = {0};
+
+    open_mixed(&m);
+    m.items[0].weight = 1.0;
+    m.items[1].weight = 2.0;
+    m.items[2].weight = 1e-6;
+    for (uint64_t epoch = 0; epoch < 100; epoch++) {
+        plan_mix(&mix, &m, TANDEM_MIXING_WEIGHTED, 13, epoch);
+        assert_int_equal(mix.steps, 56);
+        for (size_t s = 0; s < SOURCES; s++) {
+            taken[s] += steps_of(&mix, s);
+        }
+        tandem_mix_free(&mix);
+    }
+    /* A third of 5,600 draws is 1,867 with a deviation of 35: four of them. */
+    assert_in_range(taken[0], 1867 - 140, 1867 + 140);
+    assert_true(taken[2] <= 1); /* 0.01 expected */
+    plan_mix(&mix, &m, TANDEM_MIXING_WEIGHTED, 13, 0);
+    size_t passes = steps_of(&mix, 1) / 4;
+
+    assert_true(passes >= 5);
+    count_rows(seen, &mix, 1);
+    for (size_t i = 0; i < 97; i++) {
+        assert_true(seen[i] == passes || seen[i] == passes + 1);
+    }
+    assert_memory_not_equal(mix.epochs[1].order, mix.epochs[1].order + 97, 97 * sizeof(uint32_t));
+    tandem_mix_free(&mix);
+    close_mixed(&m);
+}
+
+static bool same_mix(const tandem_mix *a, const tandem_mix *b)
+{
+    bool same = a->steps == b->steps && memcmp(a->sources, b->sources, a->steps * sizeof *a->sources) == 0 &&
+                memcmp(a->batches, b->batches, a->steps * sizeof *a->batches) == 0;
+
+    for (size_t s = 0; same && s < SOURCES; s++) {
+        same = a->epochs[s].count == b->epochs[s].count &&
+               memcmp(a->epochs[s].order, b->epochs[s].order, a->epochs[s].count * sizeof(uint32_t)) == 0;
+    }
+    return same;
+}
+
+/* A run that is resumed in the middle of an epoch plans it again. */
+static void test_steps_follow_from_seed_and_epoch(void **state)
+{
+    (void)state;
+    mixed m;
+
+    open_mixed(&m);
+    for (tandem_mixing mixing = TANDEM_MIXING_PROPORTIONAL; mixing <= TANDEM_MIXING_WEIGHTED; mixing++) {
+        tandem_mix mix, again, other_epoch, other_seed;
+
+        plan_mix(&mix, &m, mixing, 13, 2);
+        plan_mix(&other_epoch, &m, mixing, 13, 3);
+        plan_mix(&again, &m, mixing, 13, 2);
+        plan_mix(&other_seed, &m, mixing, 14, 2);
+        assert_true(same_mix(&mix, &again));
+        assert_false(same_mix(&mix, &other_epoch));
+        assert_true(same_mix(&mix, &other_seed) == (mixing == TANDEM_MIXING_ROUND_ROBIN)); /* which draws no source */
+        tandem_mix_free(&mix);
+        tandem_mix_free(&again);
+        tandem_mix_free(&other_epoch);
+        tandem_mix_free(&other_seed);
+    }
+    close_mixed(&m);
+}
+
+/* One source: its batches in their order, whatever the mixing. */
+static void test_one_source_is_its_epoch(void **state)
+{
+    (void)state;
+    mixed m;
+
+    open_mixed(&m);
+    for (tandem_mixing mixing = TANDEM_MIXING_PROPORTIONAL; mixing <= TANDEM_MIXING_WEIGHTED; mixing++) {
+        tandem_mix mix;
+        tandem_epoch epoch;
+
+        assert_int_equal(tandem_mix_plan(&mix, m.items, 1, mixing, WIDTH, 13, 5), 0);
+        assert_int_equal(tandem_epoch_plan(&epoch, m.items[0].examples, TANDEM_SAMPLER_RANDOM, WIDTH, 13, 5), 0);
+        assert_int_equal(mix.steps, epoch.batches);
+        assert_memory_equal(mix.epochs[0].order, epoch.order, epoch.count * sizeof *epoch.order);
+        for (size_t i = 0; i < mix.steps; i++) {
+            assert_int_equal(mix.batches[i], i);
+        }
+        tandem_epoch_free(&epoch);
+        tandem_mix_free(&mix);
+    }
+    close_mixed(&m);
+}
+
 /* ---- a step's texts ----------------------------------------------------------------------- */
 /* The batch red/rose, blue/sky, red/blood with the negatives sky of the first and grass, twice. */
 typedef struct {
@@ -465,6 +684,11 @@ int main(void)
         cmocka_unit_test(test_drawn_for_an_epoch),
         cmocka_unit_test(test_an_epoch_has_every_example_once),
         cmocka_unit_test(test_no_duplicates),
+        cmocka_unit_test(test_proportional_has_every_row_once),
+        cmocka_unit_test(test_round_robin_ends_with_the_smallest),
+        cmocka_unit_test(test_weighted_draws_by_weight),
+        cmocka_unit_test(test_steps_follow_from_seed_and_epoch),
+        cmocka_unit_test(test_one_source_is_its_epoch),
         cmocka_unit_test(test_known_of_a_step),
         cmocka_unit_test(test_classes_of_a_step),
         cmocka_unit_test(test_drawn_negatives),
