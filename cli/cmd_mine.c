@@ -1,4 +1,4 @@
-/* cmd_mine.c - tandem mine: hard negatives from the present retriever. */
+/* cmd_mine.c - tandem mine: hard negatives from the present retrievers. */
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <math.h>
@@ -8,41 +8,60 @@
 
 #include "cli/cli.h"
 #include "tandem/dataset.h"
-#include "tandem/groups.h"
 #include "tandem/json.h"
 #include "tandem/log.h"
 #include "tandem/model.h"
 #include "tandem/negatives.h"
-#include "tandem/search.h"
 
 typedef struct {
-    const char *model, *dataset, *split, *output;
-    const char *range, *absolute_margin, *relative_margin;
-    int64_t negatives, sampling, seed, max_length, dtype;
+    tandem_option_list models;
+    const char *cross, *dataset, *split, *output;
+    const char *range, *absolute_margin, *relative_margin, *positive_percent;
+    const char *max_score, *min_score, *near_duplicate, *similar_positive;
+    int64_t rank, negatives, sampling, shortage, seed, block, max_length, dtype;
     bool json;
 } mine_options;
 
 static const tandem_option table[] = {
-    {.name = "model", .type = TANDEM_OPTION_STRING, .required = true, .offset = offsetof(mine_options, model),
-     .value = "DIR", .help = "directory of the bi-encoder, or bm25"},
+    {.name = "model", .type = TANDEM_OPTION_LIST, .required = true, .offset = offsetof(mine_options, models),
+     .value = "DIR", .help = "directory of a bi-encoder, or bm25; given again, another retriever beside it"},
+    {.name = "cross", .type = TANDEM_OPTION_STRING, .offset = offsetof(mine_options, cross), .value = "DIR",
+     .help = "directory of a cross-encoder that judges positives and candidates in place of the first model"},
     {.name = "dataset", .type = TANDEM_OPTION_STRING, .required = true, .offset = offsetof(mine_options, dataset),
      .value = "DIR", .help = "the corpus, the queries and their judgments"},
     {.name = "split", .type = TANDEM_OPTION_STRING, .offset = offsetof(mine_options, split), .value = "NAME",
      .initial = "train", .help = "mine for the queries with a relevant document in this split"},
     {.name = "range", .type = TANDEM_OPTION_STRING, .offset = offsetof(mine_options, range), .value = "LOW:HIGH",
      .initial = "0:50", .help = "ranks that negatives come from, the best being 0 and HIGH itself left out"},
+    {.name = "rank", .type = TANDEM_OPTION_CHOICE, .offset = offsetof(mine_options, rank), .value = "best|fused",
+     .initial = "best", .help = "of several models: a document's best rank, or that after reciprocal rank fusion"},
     {.name = "absolute-margin", .type = TANDEM_OPTION_STRING, .offset = offsetof(mine_options, absolute_margin),
      .value = "X|off", .initial = "off", .help = "drop what scores above the lowest positive - X"},
     {.name = "relative-margin", .type = TANDEM_OPTION_STRING, .offset = offsetof(mine_options, relative_margin),
      .value = "X|off", .initial = "0.05", .help = "drop what scores above the lowest positive - X of its size"},
+    {.name = "positive-percent", .type = TANDEM_OPTION_STRING, .offset = offsetof(mine_options, positive_percent),
+     .value = "P", .help = "the relative margin in other words: 1 - P / 100, so that 95 is 0.05"},
+    {.name = "max-score", .type = TANDEM_OPTION_STRING, .offset = offsetof(mine_options, max_score), .value = "X|off",
+     .initial = "off", .help = "drop what scores above X"},
+    {.name = "min-score", .type = TANDEM_OPTION_STRING, .offset = offsetof(mine_options, min_score), .value = "X|off",
+     .initial = "off", .help = "drop what scores below X"},
+    {.name = "near-duplicate", .type = TANDEM_OPTION_STRING, .offset = offsetof(mine_options, near_duplicate),
+     .value = "X|off", .initial = "off", .help = "drop what shares this part of its three-word shingles with a positive"},
+    {.name = "similar-positive", .type = TANDEM_OPTION_STRING, .offset = offsetof(mine_options, similar_positive),
+     .value = "X|off", .initial = "off", .help = "drop what has at least this cosine with a positive"},
     {.name = "negatives", .type = TANDEM_OPTION_INT, .offset = offsetof(mine_options, negatives), .value = "N",
      .initial = "4", .min = 1, .max = 1e9, .help = "negatives for each query"},
     {.name = "sampling", .type = TANDEM_OPTION_CHOICE, .offset = offsetof(mine_options, sampling),
      .value = "top|random", .initial = "top", .help = "take the hardest, or a random sample of what is left"},
+    {.name = "shortage", .type = TANDEM_OPTION_CHOICE, .offset = offsetof(mine_options, shortage),
+     .value = "fewer|fill|drop", .initial = "fewer",
+     .help = "a query with too few left has fewer, is filled up at random, or is dropped"},
     {.name = "seed", .type = TANDEM_OPTION_INT, .offset = offsetof(mine_options, seed), .value = "N", .initial = "13",
-     .min = 0, .max = 9007199254740992.0, .help = "seed of the random sample"},
+     .min = 0, .max = 9007199254740992.0, .help = "seed of random choices"},
+    {.name = "block", .type = TANDEM_OPTION_INT, .offset = offsetof(mine_options, block), .value = "N", .initial = "0",
+     .min = 0, .max = 1e9, .help = "queries mined at a time; 0: 64 with a cross-encoder, else up to 4096"},
     {.name = "max-length", .type = TANDEM_OPTION_INT, .offset = offsetof(mine_options, max_length), .value = "N",
-     .initial = "0", .min = 0, .max = 1e6, .help = "tokens of a text; 0: what the model says"},
+     .initial = "0", .min = 0, .max = 1e6, .help = "tokens of a text, or of a pair; 0: what the model says"},
     TANDEM_OPTION_DTYPE(mine_options),
     {.name = "json", .type = TANDEM_OPTION_FLAG, .offset = offsetof(mine_options, json),
      .help = "print the statistics to stdout as one JSON object"},
@@ -73,7 +92,7 @@ static int parse_range(tandem_mining_options *out, const char *text)
     return TANDEM_OK;
 }
 
-static int parse_margin(double *out, const char *option, const char *text)
+static int parse_number(double *out, const char *option, const char *text)
 {
     char *end;
     if (strcmp(text, "off") == 0) {
@@ -87,44 +106,67 @@ static int parse_margin(double *out, const char *option, const char *text)
     return TANDEM_OK;
 }
 
+static int parse_thresholds(tandem_mining_options *out, const mine_options *options)
+{
+    TANDEM_TRY(parse_number(&out->absolute_margin, "absolute-margin", options->absolute_margin));
+    TANDEM_TRY(parse_number(&out->relative_margin, "relative-margin", options->relative_margin));
+    TANDEM_TRY(parse_number(&out->max_score, "max-score", options->max_score));
+    TANDEM_TRY(parse_number(&out->min_score, "min-score", options->min_score));
+    TANDEM_TRY(parse_number(&out->near_duplicate, "near-duplicate", options->near_duplicate));
+    TANDEM_TRY(parse_number(&out->similar_positive, "similar-positive", options->similar_positive));
+    if (options->positive_percent) {
+        double percent;
+        TANDEM_TRY(parse_number(&percent, "positive-percent", options->positive_percent));
+        out->relative_margin = 1 - percent / 100;
+    }
+    return TANDEM_OK;
+}
+
 static int parse(tandem_mining_options *out, const mine_options *options)
 {
-    *out = (tandem_mining_options){.negatives = (size_t)options->negatives,
-                                   .sampling = (tandem_sampling)options->sampling,
-                                   .seed = (uint64_t)options->seed};
+    *out = (tandem_mining_options)TANDEM_MINING_OPTIONS_INIT;
+    out->rank = (tandem_mining_rank)options->rank;
+    out->negatives = (size_t)options->negatives;
+    out->sampling = (tandem_sampling)options->sampling;
+    out->shortage = (tandem_shortage)options->shortage;
+    out->seed = (uint64_t)options->seed;
+    out->block = (size_t)options->block;
     TANDEM_TRY(parse_range(out, options->range));
-    TANDEM_TRY(parse_margin(&out->absolute_margin, "absolute-margin", options->absolute_margin));
-    TANDEM_TRY(parse_margin(&out->relative_margin, "relative-margin", options->relative_margin));
+    TANDEM_TRY(parse_thresholds(out, options));
     if (options->json && strcmp(options->output, "-") == 0) {
         return tandem_error_code(TANDEM_USAGE, "--json and -o - both want stdout");
     }
     return TANDEM_OK;
 }
 
-static int mine_bm25(tandem_groups **out, tandem_mining_statistics *statistics, const tandem_dataset *dataset,
-                     const tandem_split *split, const tandem_mining_options *options)
+static int load(tandem_model **out, const char *directory, tandem_model_kind kind, const mine_options *options)
 {
-    tandem_bm25 *index = NULL;
-    TANDEM_TRY(tandem_bm25_new(&index, dataset->corpus.items, dataset->corpus.count,
-                               (tandem_bm25_options)TANDEM_BM25_OPTIONS_INIT));
-    const tandem_mining_source source = {.bm25 = index};
-    int rc = tandem_mine_negatives(out, statistics, dataset, split, &source, options);
-    tandem_bm25_free(index);
-    return rc;
+    const tandem_model_options load = {
+        .kind = kind, .max_length = (size_t)options->max_length, .precision = (tandem_precision)options->dtype};
+    return tandem_model_load(out, directory, &load);
 }
 
-static int mine(tandem_groups **out, tandem_mining_statistics *statistics, const mine_options *options,
-                const tandem_mining_options *mining, const tandem_dataset *dataset, const tandem_split *split)
+static int mine(tandem_mining_statistics *statistics, const mine_options *options, const tandem_mining_options *mining,
+                const tandem_dataset *dataset, const tandem_split *split)
 {
-    if (strcmp(options->model, "bm25") == 0) {
-        return mine_bm25(out, statistics, dataset, split, mining);
+    tandem_model **models = tandem_alloc(options->models.count, sizeof *models), *cross = NULL;
+    int rc = models ? TANDEM_OK : TANDEM_ERROR;
+    for (size_t i = 0; rc == TANDEM_OK && i < options->models.count; i++) {
+        const char *name = options->models.items[i];
+        rc = strcmp(name, "bm25") == 0 ? TANDEM_OK : load(&models[i], name, TANDEM_BI_ENCODER, options);
     }
-    const tandem_model_options load = {.kind = TANDEM_BI_ENCODER, .max_length = (size_t)options->max_length,
-                                       .precision = (tandem_precision)options->dtype};
-    tandem_model *model = NULL;
-    TANDEM_TRY(tandem_model_load(&model, options->model, &load));
-    int rc = tandem_mine_with_model(out, statistics, model, dataset, split, mining, true);
-    tandem_model_free(model);
+    if (rc == TANDEM_OK && options->cross) {
+        rc = load(&cross, options->cross, TANDEM_CROSS_ENCODER, options);
+    }
+    if (rc == TANDEM_OK) {
+        const tandem_mining_models all = {.retrievers = models, .count = options->models.count, .cross = cross};
+        rc = tandem_mine_file(options->output, statistics, &all, dataset, split, mining);
+    }
+    for (size_t i = 0; models && i < options->models.count; i++) {
+        tandem_model_free(models[i]);
+    }
+    tandem_model_free(cross);
+    free(models);
     return rc;
 }
 
@@ -160,7 +202,6 @@ static int run(const void *given, size_t count, char *const *arguments)
     tandem_mining_statistics statistics;
     tandem_dataset *dataset = NULL;
     tandem_split *split = NULL;
-    tandem_groups *groups = NULL;
     int rc;
     (void)count;
     (void)arguments;
@@ -171,11 +212,9 @@ static int run(const void *given, size_t count, char *const *arguments)
         tandem_log_warn("%s: %zu judgments of split %s name no query or document of the dataset; they are passed over",
                         options->dataset, split->missing, options->split);
     }
-    TANDEM_TRY_GOTO(rc, done, mine(&groups, &statistics, options, &mining, dataset, split));
-    TANDEM_TRY_GOTO(rc, done, tandem_groups_write(groups, options->output));
+    TANDEM_TRY_GOTO(rc, done, mine(&statistics, options, &mining, dataset, split));
     rc = options->json ? print_json(&statistics) : log_report(&statistics);
 done:
-    tandem_groups_free(groups);
     tandem_split_free(split);
     tandem_dataset_free(dataset);
     return rc;
@@ -183,13 +222,20 @@ done:
 
 const tandem_command tandem_command_mine = {
     .name = "mine",
-    .summary = "Mine hard negatives with a bi-encoder or BM25, as training groups",
+    .summary = "Mine hard negatives with bi-encoders and BM25, as training groups",
     .options = table,
     .options_size = sizeof(mine_options),
     .run = run,
     .notes = "Ranks are those of a search of the whole corpus. Known positives of the query never become\n"
              "negatives, nor does a document whose text is that of a positive, of the query or of another\n"
-             "negative. Margins compare with the query's positive that scores lowest. A random sample\n"
-             "depends on the seed and the query's id alone. Every query is written, with the positives it\n"
-             "has and the negatives that were left, hardest first.",
+             "negative. A random choice depends on the seed and the query's id alone. Negatives are\n"
+             "written hardest first.\n"
+             "\n"
+             "The candidates of several models are united, in the order of reciprocal rank fusion.\n"
+             "Margins and scores are those of one judge: the cross-encoder's logits, or else the first\n"
+             "model's scores. Margins compare with the query's positive that scores lowest. With a\n"
+             "cross-encoder its scores also decide which negatives are the hardest.\n"
+             "\n"
+             "Finished blocks of queries are kept in OUTPUT.partial: after a kill the same command goes\n"
+             "on there, and writes what an undisturbed one writes. docs/mining.md has the details.",
 };

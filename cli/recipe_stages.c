@@ -134,26 +134,26 @@ static int stage_fine_tuned(recipe *r)
 
 static int mine(recipe *r, tandem_model *model, const recipe_mining *mining, const char *name)
 {
-    const tandem_mining_options options = {
-        .range_low = (size_t)mining->range[0], .range_high = (size_t)mining->range[1],
-        .absolute_margin = mining->absolute_margin < 0 ? (double)NAN : mining->absolute_margin,
-        .relative_margin = mining->relative_margin < 0 ? (double)NAN : mining->relative_margin,
-        .negatives = (size_t)mining->negatives, .sampling = (tandem_sampling)mining->sampling,
-        .seed = (uint64_t)r->settings.seed};
+    tandem_mining_options options = TANDEM_MINING_OPTIONS_INIT;
+    options.range_low = (size_t)mining->range[0];
+    options.range_high = (size_t)mining->range[1];
+    options.absolute_margin = mining->absolute_margin < 0 ? (double)NAN : mining->absolute_margin;
+    options.relative_margin = mining->relative_margin < 0 ? (double)NAN : mining->relative_margin;
+    options.negatives = (size_t)mining->negatives;
+    options.sampling = (tandem_sampling)mining->sampling;
+    options.seed = (uint64_t)r->settings.seed;
+    const tandem_mining_models models = {.retrievers = &model, .count = 1};
     tandem_mining_statistics statistics;
-    tandem_groups *groups = NULL;
     tandem_split *split = NULL;
     tandem_buffer report = TANDEM_BUFFER_INIT;
     char *path = recipe_path(r, name);
     int rc = path ? tandem_split_load(&split, r->dataset, r->settings.splits.train) : TANDEM_ERROR;
     TANDEM_TRY_GOTO(rc, done, rc);
-    TANDEM_TRY_GOTO(rc, done, tandem_mine_with_model(&groups, &statistics, model, r->dataset, split, &options, true));
-    TANDEM_TRY_GOTO(rc, done, tandem_groups_write(groups, path));
+    TANDEM_TRY_GOTO(rc, done, tandem_mine_file(path, &statistics, &models, r->dataset, split, &options));
     TANDEM_TRY_GOTO(rc, done, tandem_mining_report(&report, &statistics));
     tandem_log_info("%s", report.data);
 done:
     tandem_buffer_free(&report);
-    tandem_groups_free(groups);
     tandem_split_free(split);
     free(path);
     return rc;

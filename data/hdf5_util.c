@@ -417,6 +417,23 @@ int tandem_hdf5_array_read(tandem_hdf5_array *array, const tandem_hdf5_file *fil
     return TANDEM_OK;
 }
 
+bool tandem_hdf5_array_begin(uint64_t *begin, const tandem_hdf5_array *array)
+{
+    hid_t properties = H5Dget_create_plist(array->id), type = H5Dget_type(array->id);
+    haddr_t address = H5Dget_offset(array->id); /* from the file's first byte, a user block included */
+    bool plain = properties >= 0 && type >= 0 && H5Pget_layout(properties) == H5D_CONTIGUOUS &&
+                 H5Tequal(type, H5T_IEEE_F32LE) > 0 && address != HADDR_UNDEF &&
+                 H5Dget_storage_size(array->id) == (hsize_t)array->elements * array->type_bytes;
+    if (properties >= 0) {
+        H5Pclose(properties);
+    }
+    if (type >= 0) {
+        H5Tclose(type);
+    }
+    *begin = address;
+    return plain;
+}
+
 /* ---- writing arrays ------------------------------------------------------------------------------ */
 /* Creation properties: zstd in chunks of about 1 MiB, rows never cut. Of token ids, level 1 is
  * written 2.3 times as fast as level 3, and is a seventh larger. */

@@ -70,6 +70,9 @@ void tandem_hdf5_array_close(tandem_hdf5_array *array); /* closed is fine */
  * file in full, uncompressed or by zstd. */
 int tandem_hdf5_array_read(tandem_hdf5_array *array, const tandem_hdf5_file *file, hid_t memory_type, void *out);
 
+/* True when the elements lie in the file in one run, little-endian float32, from byte *begin on. */
+bool tandem_hdf5_array_begin(uint64_t *begin, const tandem_hdf5_array *array);
+
 /* Writes an array into the root group: `shape` [dims], of `memory_type` in memory and
  * `file_type` on disk; `zstd` for compressed chunks of 1 MiB, else contiguous. *created
  * (which may be NULL) gets the array, to be closed by H5Dclose. */

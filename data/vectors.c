@@ -13,7 +13,11 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "vectors lie in files 
 
 void tandem_vectors_free(tandem_vectors *vectors)
 {
-    free(vectors->data);
+    if (vectors->map.data) {
+        tandem_map_close(&vectors->map);
+    } else {
+        free(vectors->data);
+    }
     *vectors = (tandem_vectors){0};
 }
 
@@ -164,6 +168,24 @@ static int check_ids(const tandem_hdf5_file *file, size_t count)
     return TANDEM_OK;
 }
 
+/* Maps the rows where they lie in the file as in memory; else leaves out->data NULL. */
+static int map_rows(tandem_vectors *out, const tandem_hdf5_file *file, const tandem_hdf5_array *array)
+{
+    uint64_t begin;
+    size_t bytes = array->elements * sizeof(float); /* less than the machine's memory: array_open */
+    if (bytes == 0 || !tandem_hdf5_array_begin(&begin, array) || begin % sizeof(float) != 0) {
+        return TANDEM_OK;
+    }
+    TANDEM_TRY(tandem_map_open(&out->map, file->path));
+    if (begin > out->map.size || bytes > out->map.size - begin) {
+        tandem_map_close(&out->map);
+        return tandem_error("%s: expected %zu bytes of /embeddings at byte %llu, found the end of the file", file->path,
+                            bytes, (unsigned long long)begin);
+    }
+    out->data = (float *)(uintptr_t)(out->map.data + begin);
+    return TANDEM_OK;
+}
+
 static int read_embeddings(tandem_vectors *out, const tandem_hdf5_file *file, const tandem_hash *key)
 {
     tandem_hdf5_array array;
@@ -177,8 +199,13 @@ static int read_embeddings(tandem_vectors *out, const tandem_hdf5_file *file, co
     out->dim = (size_t)array.shape[1];
     TANDEM_TRY_GOTO(rc, done, check_attributes(file, array.id, key, out->count));
     TANDEM_TRY_GOTO(rc, done, check_ids(file, out->count));
-    out->data = tandem_alloc(array.elements, sizeof *out->data);
-    rc = out->data ? tandem_hdf5_array_read(&array, file, H5T_NATIVE_FLOAT, out->data) : TANDEM_ERROR;
+    if (key) {
+        TANDEM_TRY_GOTO(rc, done, map_rows(out, file, &array));
+    }
+    if (!out->data) {
+        out->data = tandem_alloc(array.elements, sizeof *out->data);
+        rc = out->data ? tandem_hdf5_array_read(&array, file, H5T_NATIVE_FLOAT, out->data) : TANDEM_ERROR;
+    }
 done:
     tandem_hdf5_array_close(&array);
     return rc;

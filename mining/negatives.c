@@ -1,41 +1,26 @@
-/* negatives.c - hard negatives: what the retriever ranks high and nobody judged
- * relevant. */
+/* negatives.c - mining a block of queries: candidates, scores, thresholds, choice, groups. */
 #include "tandem/negatives.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "mining/dot.h"
-#include "mining/statistics.h"
+#include "mining/miner.h"
+#include "mining/select.h"
 #include "tandem/hash.h"
+#include "tandem/log.h"
+#include "tandem/machine.h"
 #include "tandem/memory.h"
 #include "tandem/random.h"
-#include "tandem/search.h"
 
-typedef struct {
-    const tandem_dataset *dataset;
-    const tandem_split *split;
-    const tandem_mining_source *source;
-    const tandem_mining_options *options;
-    tandem_groups *groups;
-    tandem_mining_statistics *statistics;
-    tandem_mining_scores scores; /* behind the quantiles */
-    tandem_hits hits;
-    tandem_strmap *by_text; /* text of a document -> first document with that text */
-    uint32_t *first_alike;  /* [corpus] that document, for each */
-    uint32_t *same_query;   /* [split] the next query with the same text, round in a ring */
-    /* [corpus] per first_alike: 1 + the last query for which the text is excluded. */
-    size_t *excluded;
-    bool *positive;      /* [corpus] of the present query, or of one with the same text */
-    uint32_t *survivors; /* [range] positions in the query's row of hits */
-} miner;
+enum {
+    BLOCK = 4096,           /* queries at a time, */
+    CROSS_BLOCK = 64,       /* with a cross-encoder, which takes most of the time, */
+    BLOCK_HITS = 1 << 21,   /* and no more than come to so many hits a source */
+    DRAWS = 64              /* random documents looked at for each one wanted */
+};
 
-static const tandem_text *query_text(const miner *m, size_t q)
-{
-    return &m->dataset->queries.items[m->split->queries[q].query];
-}
-
-static int check_options(const tandem_mining_options *o)
+/* ---- opening ------------------------------------------------------------------------- */
+int tandem_mining_check(const tandem_mining_options *o, const tandem_split *split, const char *path)
 {
     if (o->range_low >= o->range_high) {
         return tandem_error_code(TANDEM_USAGE, "the range of ranks %zu:%zu is empty", o->range_low, o->range_high);
@@ -50,132 +35,149 @@ static int check_options(const tandem_mining_options *o)
     if (isinf(o->absolute_margin) || isinf(o->relative_margin)) {
         return tandem_error_code(TANDEM_USAGE, "a margin is infinite");
     }
-    return TANDEM_OK;
-}
-
-/* Finds documents with the same text. */
-static int find_alike(miner *m)
-{
-    const tandem_texts *corpus = &m->dataset->corpus;
-    m->by_text = tandem_strmap_new(corpus->count);
-    m->first_alike = tandem_alloc(corpus->count, sizeof *m->first_alike);
-    if (!m->by_text || !m->first_alike) {
-        return TANDEM_ERROR;
+    if (o->min_score > o->max_score) {
+        return tandem_error_code(TANDEM_USAGE, "no score is at least %g and at most %g", o->min_score, o->max_score);
     }
-    for (size_t d = 0; d < corpus->count; d++) {
-        size_t first = d;
-        int rc = tandem_strmap_add(m->by_text, corpus->items[d].text, corpus->items[d].length, d, &first);
-        TANDEM_TRY(rc);
-        m->first_alike[d] = (uint32_t)first;
+    if (split->count == 0) {
+        return tandem_error("%s: no query of the split has a relevant document", path);
     }
     return TANDEM_OK;
 }
 
-/* Finds queries with the same text: what is relevant to one is so to all. */
-static int find_same_queries(miner *m)
+static int check_sources(const tandem_mining *job)
 {
-    size_t count = m->split->count;
-    tandem_strmap *by_text = tandem_strmap_new(count);
-    m->same_query = tandem_alloc(count, sizeof *m->same_query);
-    int rc = by_text && m->same_query ? TANDEM_OK : TANDEM_ERROR;
-    for (size_t q = 0; q < count && rc >= 0; q++) {
-        const tandem_text *text = query_text(m, q);
-        size_t first;
-        m->same_query[q] = (uint32_t)q;
-        rc = tandem_strmap_add(by_text, text->text, text->length, q, &first);
-        if (rc == 0) {
-            m->same_query[q] = m->same_query[first];
-            m->same_query[first] = (uint32_t)q;
-        }
+    bool dense = false;
+    for (size_t s = 0; s < job->source_count; s++) {
+        dense = dense || !job->sources[s].bm25;
     }
-    tandem_strmap_free(by_text);
-    return rc < 0 ? rc : TANDEM_OK;
+    if (job->source_count == 0) {
+        return tandem_error_code(TANDEM_USAGE, "no retriever to mine from");
+    }
+    if (!isnan(job->options.similar_positive) && !dense) {
+        return tandem_error_code(TANDEM_USAGE, "cosines with positives need a bi-encoder among the retrievers");
+    }
+    if (job->cross && tandem_model_describe(job->cross)->kind != TANDEM_CROSS_ENCODER) {
+        return tandem_error_code(TANDEM_USAGE, "%s is no cross-encoder", tandem_model_describe(job->cross)->directory);
+    }
+    return TANDEM_OK;
 }
 
-static int search_vectors(miner *m, const uint32_t *tie_ranks)
+size_t tandem_mining_block(const tandem_mining_options *o, bool cross)
 {
-    const tandem_mining_source *s = m->source;
-    return tandem_search_exact(&m->hits, s->queries, m->split->count, s->documents, m->dataset->corpus.count, s->dim,
-                               m->options->range_high, tie_ranks);
+    size_t most = BLOCK_HITS / o->range_high + 1, block = cross ? CROSS_BLOCK : BLOCK;
+    return o->block > 0 ? o->block : block < most ? block : most;
 }
 
-static int search_bm25(miner *m, const uint32_t *tie_ranks)
+int tandem_miner_open(tandem_miner *m, const tandem_mining *job)
 {
-    size_t count = m->split->count;
-    tandem_text *texts = tandem_alloc(count, sizeof *texts);
-    if (!texts) {
-        return TANDEM_ERROR;
+    const tandem_texts *corpus = &job->dataset->corpus;
+    size_t ranked, k = job->options.range_high < corpus->count ? job->options.range_high : corpus->count;
+    *m = (tandem_miner){.job = job};
+    TANDEM_TRY(tandem_mining_check(&job->options, job->split, job->dataset->path));
+    TANDEM_TRY(check_sources(job));
+    TANDEM_TRY(tandem_rules_prepare(m));
+    TANDEM_TRY(tandem_tie_ranks(&m->tie_ranks, corpus->items, corpus->count));
+    m->block = tandem_mining_block(&job->options, job->cross != NULL);
+    m->block = m->block < job->split->count ? m->block : job->split->count;
+    if (!tandem_size_mul(&ranked, job->source_count, k)) {
+        return tandem_error("%zu hits of %zu sources do not fit in memory", k, job->source_count);
     }
-    for (size_t q = 0; q < count; q++) {
-        texts[q] = *query_text(m, q);
+    m->hits = tandem_alloc(job->source_count, sizeof *m->hits);
+    m->ranked = tandem_alloc(ranked, sizeof *m->ranked);
+    m->order = tandem_alloc(ranked, sizeof *m->order);
+    m->positives.starts = tandem_alloc(m->block + 1, sizeof(size_t));
+    m->candidates.starts = tandem_alloc(m->block + 1, sizeof(size_t));
+    m->chosen.starts = tandem_alloc(m->block + 1, sizeof(size_t));
+    return m->hits && m->ranked && m->order && m->positives.starts && m->candidates.starts && m->chosen.starts
+               ? TANDEM_OK
+               : TANDEM_ERROR;
+}
+
+static void free_list(tandem_judged_list *list)
+{
+    free(list->items);
+    free(list->starts);
+}
+
+void tandem_miner_close(tandem_miner *m)
+{
+    for (size_t s = 0; m->hits && s < m->job->source_count; s++) {
+        tandem_hits_free(&m->hits[s]);
     }
-    int rc = tandem_bm25_search(&m->hits, m->source->bm25, texts, count, m->options->range_high, tie_ranks);
-    free(texts);
+    for (size_t i = 0; i < m->shingles_room; i++) {
+        tandem_shingles_free(&m->shingles[i]);
+    }
+    tandem_shingles_free(&m->candidate);
+    tandem_token_store_free(m->cross_queries);
+    tandem_token_store_free(m->cross_documents);
+    tandem_strmap_free(m->by_text);
+    free_list(&m->positives);
+    free_list(&m->candidates);
+    free_list(&m->chosen);
+    free(m->hits);
+    free(m->shingles);
+    free(m->positive_list);
+    free(m->tie_ranks);
+    free(m->ranked);
+    free(m->order);
+    free(m->positive);
+    free(m->excluded);
+    free(m->first_alike);
+    free(m->same_query);
+    *m = (tandem_miner){0};
+}
+
+/* ---- candidates of a query --------------------------------------------------------------- */
+int tandem_judged_add(tandem_judged_list *list, tandem_judged item)
+{
+    void *items = list->items;
+    int rc = tandem_grow(&items, &list->room, list->count + 1, sizeof *list->items);
+    list->items = items;
+    if (rc == TANDEM_OK) {
+        list->items[list->count++] = item;
+    }
     return rc;
 }
 
-static int retrieve(miner *m)
+/* What the sources rank in the range and the rules on texts leave, in order; and the positives. */
+static int gather(tandem_miner *m, tandem_mining_statistics *counts, size_t first, size_t row)
 {
-    uint32_t *tie_ranks;
-    TANDEM_TRY(tandem_tie_ranks(&tie_ranks, m->dataset->corpus.items, m->dataset->corpus.count));
-    int rc = m->source->bm25 ? search_bm25(m, tie_ranks) : search_vectors(m, tie_ranks);
-    free(tie_ranks);
-    return rc;
-}
-
-static int score_pair(float *out, const miner *m, size_t q, uint32_t document)
-{
-    const tandem_mining_source *s = m->source;
-    if (s->bm25) {
-        return tandem_bm25_score(out, s->bm25, query_text(m, q), document);
+    const tandem_mining_options *o = &m->job->options;
+    size_t q = first + row;
+    const tandem_split_query *judged = &m->job->split->queries[q];
+    m->positives.starts[row] = m->positives.count;
+    m->candidates.starts[row] = m->candidates.count;
+    for (size_t i = 0; i < judged->count; i++) {
+        TANDEM_TRY(tandem_judged_add(&m->positives, (tandem_judged){(uint32_t)q, judged->documents[i], NAN}));
     }
-    *out = tandem_dot(s->queries + q * s->dim, s->documents + document * s->dim, s->dim);
-    return TANDEM_OK;
-}
-
-static int add_passage(miner *m, bool positive, uint32_t document, float score)
-{
-    const tandem_text *text = &m->dataset->corpus.items[document];
-    return tandem_groups_add(m->groups, positive, text->id, text->text, text->length, score);
-}
-
-/* Adds the positives to the group; *lowest is the least of their scores. */
-static int add_positives(miner *m, size_t q, float *lowest)
-{
-    const tandem_split_query *query = &m->split->queries[q];
-    *lowest = INFINITY;
-    for (size_t i = 0; i < query->count; i++) {
-        uint32_t document = query->documents[i];
-        float score;
-        TANDEM_TRY(score_pair(&score, m, q, document));
-        TANDEM_TRY(add_passage(m, true, document, score));
-        TANDEM_TRY(tandem_score_list_add(&m->scores.positive, score));
-        *lowest = fminf(*lowest, score);
-    }
-    return TANDEM_OK;
-}
-
-/* Marks the positives of `q` and of the queries with its text, or takes the marks away. */
-static void mark_positives(miner *m, size_t q, bool positive)
-{
-    size_t same = q;
-    do {
-        const tandem_split_query *query = &m->split->queries[same];
-        for (size_t i = 0; i < query->count; i++) {
-            m->positive[query->documents[i]] = positive;
-            m->excluded[m->first_alike[query->documents[i]]] = q + 1;
+    TANDEM_TRY(tandem_rules_begin(m, q));
+    size_t count = tandem_miner_fuse(m, row);
+    for (size_t i = 0; i < count; i++) {
+        const tandem_ranked *found = &m->ranked[i];
+        size_t *removed = NULL;
+        if (found->rank < o->range_low || found->rank >= o->range_high) {
+            continue;
         }
-        same = m->same_query[same];
-    } while (same != q);
+        counts->candidates++;
+        TANDEM_TRY(tandem_rules_apply(&removed, m, counts, q, found->document));
+        if (removed) {
+            ++*removed;
+        } else {
+            float score = m->job->cross ? NAN : found->score;
+            TANDEM_TRY(tandem_judged_add(&m->candidates, (tandem_judged){(uint32_t)q, found->document, score}));
+        }
+    }
+    return TANDEM_OK;
 }
 
-static void exclude_query_text(miner *m, size_t q)
+/* ---- thresholds and choice ------------------------------------------------------------------ */
+static double lowest_positive(const tandem_miner *m, size_t row)
 {
-    const tandem_text *text = query_text(m, q);
-    size_t document;
-    if (tandem_strmap_find(m->by_text, text->text, text->length, &document)) {
-        m->excluded[document] = q + 1;
+    double lowest = INFINITY;
+    for (size_t i = m->positives.starts[row]; i < m->positives.starts[row + 1]; i++) {
+        lowest = fmin(lowest, (double)m->positives.items[i].score);
     }
+    return lowest;
 }
 
 /* The highest score that a negative may have. A margin that is off is NaN, which
@@ -185,130 +187,206 @@ static double score_limit(const tandem_mining_options *o, double lowest)
     return fmin(fmin(lowest - o->absolute_margin, lowest - fabs(lowest) * o->relative_margin), INFINITY);
 }
 
-/* Gathers in m->survivors the ranks that no rule removes; gives their number. */
-static size_t filter(miner *m, size_t q, double limit)
+/* Moves the candidates that no threshold removes to the front; their number. */
+static size_t filter(tandem_judged *items, size_t count, const tandem_mining_options *o, double limit,
+                     tandem_mining_statistics *counts)
 {
-    tandem_mining_statistics *s = m->statistics;
-    const uint32_t *documents = m->hits.documents + q * m->hits.k;
-    const float *scores = m->hits.scores + q * m->hits.k;
     size_t kept = 0;
-    for (size_t rank = m->options->range_low; rank < m->hits.counts[q]; rank++) {
-        uint32_t document = documents[rank];
-        size_t *excluded = &m->excluded[m->first_alike[document]];
-        s->candidates++;
-        if (m->positive[document]) {
-            s->removed_positive++;
-        } else if (*excluded == q + 1) {
-            s->removed_identical++;
-        } else if ((double)scores[rank] > limit) {
-            s->removed_margin++;
+    for (size_t i = 0; i < count; i++) {
+        double score = (double)items[i].score;
+        if (score > limit) {
+            counts->removed_margin++;
+        } else if (score > o->max_score) {
+            counts->removed_max_score++;
+        } else if (score < o->min_score) {
+            counts->removed_min_score++;
         } else {
-            *excluded = q + 1;
-            m->survivors[kept++] = (uint32_t)rank;
+            items[kept++] = items[i];
         }
     }
     return kept;
 }
 
-static int compare_ranks(const void *left, const void *right)
+static int compare_scores(const void *left, const void *right, void *tie_ranks)
+{
+    tandem_candidate a = {.score = ((const tandem_judged *)left)->score, .document = ((const tandem_judged *)left)->document};
+    tandem_candidate b = {.score = ((const tandem_judged *)right)->score, .document = ((const tandem_judged *)right)->document};
+    return tandem_candidate_before(a, b, tie_ranks) ? -1 : tandem_candidate_before(b, a, tie_ranks);
+}
+
+static int compare_positions(const void *left, const void *right)
 {
     uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
     return (a > b) - (a < b);
 }
 
-/* Moves a random sample to the front, hardest first. */
-static void sample(const miner *m, size_t q, size_t count, size_t wanted)
+static tandem_random stream_of(const tandem_miner *m, const char *name, size_t q)
 {
-    const char *id = query_text(m, q)->id;
-    tandem_random random = tandem_random_stream(m->options->seed, "negatives", tandem_hash_bytes(id, strlen(id)).low);
-    for (size_t i = 0; i < wanted; i++) {
-        size_t drawn = i + (size_t)tandem_random_below(&random, count - i);
-        uint32_t rank = m->survivors[drawn];
-        m->survivors[drawn] = m->survivors[i];
-        m->survivors[i] = rank;
-    }
-    qsort(m->survivors, wanted, sizeof *m->survivors, compare_ranks);
+    const char *id = tandem_miner_query(m, q)->id;
+    return tandem_random_stream(m->job->options.seed, name, tandem_hash_bytes(id, strlen(id)).low);
 }
 
-static int add_negatives(miner *m, size_t q, double lowest, size_t count)
+/* Sets m->order[0 .. wanted) to the positions taken of `count`, ascending. */
+static void choose(tandem_miner *m, size_t q, size_t count, size_t wanted)
 {
-    const tandem_mining_options *o = m->options;
-    size_t wanted = count < o->negatives ? count : o->negatives;
-    if (o->sampling == TANDEM_SAMPLE_RANDOM) {
-        sample(m, q, count, wanted);
+    for (size_t i = 0; i < count; i++) {
+        m->order[i] = (uint32_t)i;
     }
+    if (m->job->options.sampling == TANDEM_SAMPLE_TOP) {
+        return;
+    }
+    tandem_random random = stream_of(m, "negatives", q);
     for (size_t i = 0; i < wanted; i++) {
-        size_t cell = q * m->hits.k + m->survivors[i];
-        float score = m->hits.scores[cell];
-        TANDEM_TRY(add_passage(m, false, m->hits.documents[cell], score));
-        TANDEM_TRY(tandem_score_list_add(&m->scores.negative, score));
-        TANDEM_TRY(tandem_score_list_add(&m->scores.margin, lowest - (double)score));
+        size_t drawn = i + (size_t)tandem_random_below(&random, count - i);
+        uint32_t position = m->order[drawn];
+        m->order[drawn] = m->order[i];
+        m->order[i] = position;
     }
-    m->statistics->mined += wanted;
-    m->statistics->queries_short += wanted < o->negatives;
-    m->statistics->queries_empty += wanted == 0;
+    qsort(m->order, wanted, sizeof *m->order, compare_positions);
+}
+
+/* Adds `missing` random documents that no source has listed and no rule removes, or fewer in a
+ * corpus that hardly has some. */
+static int fill(tandem_miner *m, size_t row, size_t q, size_t missing, tandem_mining_statistics *counts)
+{
+    uint32_t mark = (uint32_t)q + 1;
+    tandem_random random = stream_of(m, "fill", q);
+    TANDEM_TRY(tandem_rules_begin(m, q));
+    for (size_t s = 0; s < m->job->source_count; s++) {
+        const tandem_hits *hits = &m->hits[s];
+        for (size_t i = 0; i < hits->counts[row]; i++) {
+            m->excluded[m->first_alike[hits->documents[row * hits->k + i]]] = mark;
+        }
+    }
+    for (size_t draws = DRAWS * missing; draws > 0 && missing > 0; draws--) {
+        uint32_t document = (uint32_t)tandem_random_below(&random, m->job->dataset->corpus.count);
+        tandem_mining_statistics uncounted;
+        size_t *removed;
+        TANDEM_TRY(tandem_rules_apply(&removed, m, &uncounted, q, document));
+        if (!removed) {
+            TANDEM_TRY(tandem_judged_add(&m->chosen, (tandem_judged){(uint32_t)q, document, NAN}));
+            counts->filled++;
+            missing--;
+        }
+    }
     return TANDEM_OK;
 }
 
-static int mine_query(miner *m, size_t q)
+/* The negatives of a query, to m->chosen. */
+static int choose_negatives(tandem_miner *m, tandem_mining_statistics *counts, size_t first, size_t row)
 {
-    const tandem_text *text = query_text(m, q);
-    float lowest;
-    TANDEM_TRY(tandem_groups_begin(m->groups, text->id, text->text, text->length));
-    TANDEM_TRY(add_positives(m, q, &lowest));
-    mark_positives(m, q, true);
-    exclude_query_text(m, q);
-    size_t count = filter(m, q, score_limit(m->options, (double)lowest));
-    mark_positives(m, q, false);
-    return add_negatives(m, q, (double)lowest, count);
+    const tandem_mining_options *o = &m->job->options;
+    size_t start = m->candidates.starts[row], q = first + row;
+    tandem_judged *items = m->candidates.items ? m->candidates.items + start : NULL;
+    size_t count = filter(items, m->candidates.starts[row + 1] - start, o,
+                          score_limit(o, lowest_positive(m, row)), counts);
+    size_t wanted = count < o->negatives ? count : o->negatives;
+    m->chosen.starts[row] = m->chosen.count;
+    counts->queries_short += wanted < o->negatives;
+    counts->queries_empty += wanted == 0;
+    if (m->job->cross && count > 1) {
+        qsort_r(items, count, sizeof *items, compare_scores, m->tie_ranks);
+    }
+    choose(m, q, count, wanted);
+    for (size_t i = 0; i < wanted; i++) {
+        TANDEM_TRY(tandem_judged_add(&m->chosen, items[m->order[i]]));
+    }
+    return o->shortage == TANDEM_SHORTAGE_FILL && wanted < o->negatives ? fill(m, row, q, o->negatives - wanted, counts)
+                                                                        : TANDEM_OK;
 }
 
-static int mine(miner *m)
+/* ---- groups ------------------------------------------------------------------------------------ */
+static int add_passage(const tandem_miner *m, tandem_groups *groups, bool positive, tandem_judged item)
 {
-    size_t documents = m->dataset->corpus.count;
-    TANDEM_TRY(check_options(m->options));
-    if (m->split->count == 0) {
-        return tandem_error("%s: no query of the split has a relevant document", m->dataset->path);
-    }
-    TANDEM_TRY(find_alike(m));
-    TANDEM_TRY(find_same_queries(m));
-    TANDEM_TRY(retrieve(m));
-    m->excluded = tandem_alloc(documents, sizeof *m->excluded);
-    m->positive = tandem_alloc(documents, sizeof *m->positive);
-    m->survivors = tandem_alloc(m->hits.k, sizeof *m->survivors);
-    if (!m->excluded || !m->positive || !m->survivors) {
-        return TANDEM_ERROR;
-    }
-    TANDEM_TRY(tandem_groups_new(&m->groups));
-    m->statistics->queries = m->split->count;
-    m->statistics->pairs = m->split->pairs;
-    for (size_t q = 0; q < m->split->count; q++) {
-        TANDEM_TRY(mine_query(m, q));
-    }
-    tandem_mining_quantiles(m->statistics, &m->scores);
-    return tandem_groups_finish(m->groups);
+    const tandem_text *text = &m->job->dataset->corpus.items[item.document];
+    return tandem_groups_add(groups, positive, text->id, text->text, text->length, item.score);
 }
 
-int tandem_mine_negatives(tandem_groups **out, tandem_mining_statistics *statistics, const tandem_dataset *dataset,
-                          const tandem_split *split, const tandem_mining_source *source,
-                          const tandem_mining_options *options)
+static int add_group(tandem_miner *m, tandem_groups *groups, tandem_mining_tally *tally, size_t first, size_t row)
 {
-    miner m = {.dataset = dataset, .split = split, .source = source, .options = options, .statistics = statistics};
+    const tandem_text *text = tandem_miner_query(m, first + row);
+    size_t start = m->chosen.starts[row], end = m->chosen.starts[row + 1];
+    double lowest = lowest_positive(m, row);
+    if (m->job->options.shortage == TANDEM_SHORTAGE_DROP && end - start < m->job->options.negatives) {
+        tally->counts.queries_dropped++;
+        return TANDEM_OK;
+    }
+    TANDEM_TRY(tandem_groups_begin(groups, text->id, text->text, text->length));
+    for (size_t i = m->positives.starts[row]; i < m->positives.starts[row + 1]; i++) {
+        TANDEM_TRY(add_passage(m, groups, true, m->positives.items[i]));
+        TANDEM_TRY(tandem_score_list_add(&tally->positive, (double)m->positives.items[i].score));
+    }
+    for (size_t i = start; i < end; i++) {
+        double score = (double)m->chosen.items[i].score;
+        TANDEM_TRY(add_passage(m, groups, false, m->chosen.items[i]));
+        TANDEM_TRY(tandem_score_list_add(&tally->negative, score));
+        TANDEM_TRY(tandem_score_list_add(&tally->margin, lowest - score));
+    }
+    tally->counts.mined += end - start;
+    return TANDEM_OK;
+}
+
+int tandem_miner_block(tandem_miner *m, tandem_groups *groups, tandem_mining_tally *tally, size_t first, size_t count)
+{
+    m->positives.count = m->candidates.count = m->chosen.count = 0;
+    TANDEM_TRY(tandem_miner_retrieve(m, first, count));
+    for (size_t row = 0; row < count; row++) {
+        TANDEM_TRY(gather(m, &tally->counts, first, row));
+    }
+    m->positives.starts[count] = m->positives.count;
+    m->candidates.starts[count] = m->candidates.count;
+    TANDEM_TRY(tandem_judge(m, &m->positives));
+    TANDEM_TRY(tandem_judge(m, &m->candidates));
+    for (size_t row = 0; row < count; row++) {
+        TANDEM_TRY(choose_negatives(m, &tally->counts, first, row));
+    }
+    m->chosen.starts[count] = m->chosen.count;
+    TANDEM_TRY(tandem_judge(m, &m->chosen)); /* the random ones */
+    for (size_t row = 0; row < count; row++) {
+        TANDEM_TRY(add_group(m, groups, tally, first, row));
+    }
+    tally->counts.queries += count;
+    tally->counts.pairs += m->positives.count;
+    return TANDEM_OK;
+}
+
+/* ---- all of them, in memory ---------------------------------------------------------------------- */
+int tandem_mining_none(const tandem_mining_options *options, const char *path)
+{
+    return tandem_error("%s: every query was dropped: none has %zu negatives left", path, options->negatives);
+}
+
+static int mine(tandem_miner *m, tandem_groups *groups, tandem_mining_tally *tally)
+{
+    size_t queries = m->job->split->count;
+    for (size_t first = 0; first < queries; first += m->block) {
+        if (tandem_interrupted()) {
+            return tandem_error_code(TANDEM_INTERRUPTED, "interrupted while mining");
+        }
+        size_t count = queries - first < m->block ? queries - first : m->block;
+        TANDEM_TRY(tandem_miner_block(m, groups, tally, first, count));
+    }
+    TANDEM_TRY(tandem_groups_finish(groups));
+    return groups->count > 0 ? TANDEM_OK : tandem_mining_none(&m->job->options, m->job->dataset->path);
+}
+
+int tandem_mine_negatives(tandem_groups **out, tandem_mining_statistics *statistics, const tandem_mining *mining)
+{
+    tandem_miner m;
+    tandem_mining_tally tally = {0};
+    tandem_groups *groups = NULL;
+    int rc;
     *out = NULL;
     *statistics = (tandem_mining_statistics){0};
-    int rc = mine(&m);
-    if (rc == TANDEM_OK) {
-        *out = m.groups;
-        m.groups = NULL;
-    }
-    tandem_groups_free(m.groups);
-    tandem_mining_scores_free(&m.scores);
-    tandem_hits_free(&m.hits);
-    tandem_strmap_free(m.by_text);
-    free(m.first_alike);
-    free(m.same_query);
-    free(m.excluded);
-    free(m.positive);
-    free(m.survivors);
+    TANDEM_TRY_GOTO(rc, done, tandem_miner_open(&m, mining));
+    TANDEM_TRY_GOTO(rc, done, tandem_groups_new(&groups));
+    TANDEM_TRY_GOTO(rc, done, mine(&m, groups, &tally));
+    tandem_mining_tally_finish(statistics, &tally);
+    *out = groups;
+    groups = NULL;
+done:
+    tandem_groups_free(groups);
+    tandem_mining_tally_free(&tally);
+    tandem_miner_close(&m);
     return rc;
 }

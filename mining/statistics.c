@@ -1,16 +1,55 @@
-/* statistics.c - quantiles and reports of a mining. */
+/* statistics.c - counters, quantiles and reports of a mining. */
 #include "mining/statistics.h"
 
 #include <cjson/cJSON.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "tandem/file.h"
 #include "tandem/json.h"
 #include "tandem/memory.h"
 
-enum { QUANTILES = 5 };
+enum { QUANTILES = TANDEM_MINING_QUANTILES, BINS = TANDEM_MINING_BINS, BAR = 50 };
 static const double quantile_at[QUANTILES] = {0.05, 0.25, 0.5, 0.75, 0.95};
 
+/* A counter's name in JSON, and for a rule's what it removed. */
+static const struct {
+    const char *name;
+    size_t offset;
+    const char *removed;
+} counters[] = {
+#define COUNTER(member, removed) {#member, offsetof(tandem_mining_statistics, member), removed}
+    COUNTER(queries, NULL),
+    COUNTER(pairs, NULL),
+    COUNTER(candidates, NULL),
+    COUNTER(removed_positive, "known positives"),
+    COUNTER(removed_identical, "a text seen before"),
+    COUNTER(removed_near_duplicate, "near-duplicates of a positive"),
+    COUNTER(removed_similar, "vectors near a positive's"),
+    COUNTER(removed_margin, "within the margin"),
+    COUNTER(removed_max_score, "above the highest score"),
+    COUNTER(removed_min_score, "below the lowest score"),
+    COUNTER(mined, NULL),
+    COUNTER(filled, NULL),
+    COUNTER(queries_short, NULL),
+    COUNTER(queries_empty, NULL),
+    COUNTER(queries_dropped, NULL),
+#undef COUNTER
+};
+enum { COUNTERS = sizeof counters / sizeof *counters };
+
+static size_t *counter_of(tandem_mining_statistics *s, size_t index)
+{
+    return (size_t *)(void *)((char *)s + counters[index].offset);
+}
+
+static size_t count_of(const tandem_mining_statistics *s, size_t index)
+{
+    return *(const size_t *)(const void *)((const char *)s + counters[index].offset);
+}
+
+/* ---- tallies ----------------------------------------------------------------------- */
 int tandem_score_list_add(tandem_score_list *list, double score)
 {
     void *items = list->items;
@@ -22,14 +61,84 @@ int tandem_score_list_add(tandem_score_list *list, double score)
     return rc;
 }
 
-void tandem_mining_scores_free(tandem_mining_scores *scores)
+void tandem_mining_tally_free(tandem_mining_tally *tally)
 {
-    free(scores->positive.items);
-    free(scores->negative.items);
-    free(scores->margin.items);
-    *scores = (tandem_mining_scores){0};
+    free(tally->positive.items);
+    free(tally->negative.items);
+    free(tally->margin.items);
+    *tally = (tandem_mining_tally){0};
 }
 
+static int put_scores(tandem_writer *writer, const char *name, const tandem_score_list *list)
+{
+    TANDEM_TRY(tandem_writer_printf(writer, ",\n\"%s\": [", name));
+    for (size_t i = 0; i < list->count; i++) {
+        TANDEM_TRY(tandem_writer_printf(writer, "%s%.17g", i > 0 ? "," : "", list->items[i]));
+    }
+    return tandem_writer_printf(writer, "]");
+}
+
+static int put_tally(tandem_writer *writer, const tandem_mining_tally *tally)
+{
+    for (size_t i = 0; i < COUNTERS; i++) {
+        TANDEM_TRY(tandem_writer_printf(writer, "%s\"%s\": %zu", i > 0 ? ", " : "{", counters[i].name,
+                                        count_of(&tally->counts, i)));
+    }
+    TANDEM_TRY(put_scores(writer, "positive", &tally->positive));
+    TANDEM_TRY(put_scores(writer, "negative", &tally->negative));
+    TANDEM_TRY(put_scores(writer, "margin", &tally->margin));
+    return tandem_writer_printf(writer, "}\n");
+}
+
+int tandem_mining_tally_write(const tandem_mining_tally *tally, const char *path)
+{
+    tandem_writer *writer = NULL;
+    TANDEM_TRY(tandem_writer_open(&writer, path));
+    int rc;
+    TANDEM_TRY_GOTO(rc, done, put_tally(writer, tally));
+    rc = tandem_writer_commit(&writer);
+done:
+    tandem_writer_abort(writer);
+    return rc;
+}
+
+static int take_scores(tandem_score_list *list, const cJSON *json, const char *name, const char *path)
+{
+    const cJSON *array = tandem_json_member(json, name), *item;
+    if (!cJSON_IsArray(array)) {
+        return tandem_error("%s: expected \"%s\" to be an array", path, name);
+    }
+    cJSON_ArrayForEach(item, array) {
+        if (!cJSON_IsNumber(item)) {
+            return tandem_error("%s: expected \"%s\" to hold numbers", path, name);
+        }
+        TANDEM_TRY(tandem_score_list_add(list, item->valuedouble));
+    }
+    return TANDEM_OK;
+}
+
+static int take_tally(tandem_mining_tally *tally, const cJSON *json, const char *path)
+{
+    for (size_t i = 0; i < COUNTERS; i++) {
+        int64_t value;
+        TANDEM_TRY(tandem_json_get_int(json, counters[i].name, path, 0, INT64_MAX, &value));
+        *counter_of(&tally->counts, i) += (size_t)value;
+    }
+    TANDEM_TRY(take_scores(&tally->positive, json, "positive", path));
+    TANDEM_TRY(take_scores(&tally->negative, json, "negative", path));
+    return take_scores(&tally->margin, json, "margin", path);
+}
+
+int tandem_mining_tally_read(tandem_mining_tally *tally, const char *path)
+{
+    cJSON *json = NULL;
+    TANDEM_TRY(tandem_json_read(&json, path));
+    int rc = take_tally(tally, json, path);
+    tandem_json_free(json);
+    return rc;
+}
+
+/* ---- quantiles and histogram ---------------------------------------------------------- */
 static int compare_doubles(const void *left, const void *right)
 {
     double a = *(const double *)left, b = *(const double *)right;
@@ -53,67 +162,122 @@ static void quantiles(double out[QUANTILES], tandem_score_list *list)
     }
 }
 
-void tandem_mining_quantiles(tandem_mining_statistics *statistics, tandem_mining_scores *scores)
+/* Of sorted scores. */
+static void histogram(tandem_mining_statistics *out, const tandem_score_list *sorted)
 {
-    quantiles(statistics->positive_score, &scores->positive);
-    quantiles(statistics->negative_score, &scores->negative);
-    quantiles(statistics->margin, &scores->margin);
+    out->histogram_low = sorted->count > 0 ? sorted->items[0] : (double)NAN;
+    out->histogram_high = sorted->count > 0 ? sorted->items[sorted->count - 1] : (double)NAN;
+    double width = out->histogram_high - out->histogram_low;
+    for (size_t i = 0; i < sorted->count; i++) {
+        double at = width > 0 ? (sorted->items[i] - out->histogram_low) / width * BINS : 0;
+        size_t bin = (size_t)at;
+        out->histogram[bin < BINS ? bin : BINS - 1]++; /* the greatest belongs to the last */
+    }
 }
 
+void tandem_mining_tally_finish(tandem_mining_statistics *out, tandem_mining_tally *tally)
+{
+    *out = tally->counts;
+    quantiles(out->positive_score, &tally->positive);
+    quantiles(out->negative_score, &tally->negative);
+    quantiles(out->margin, &tally->margin);
+    histogram(out, &tally->margin);
+}
+
+/* ---- reports --------------------------------------------------------------------------- */
 static int report_quantiles(tandem_buffer *out, const char *name, const double values[QUANTILES])
 {
     return tandem_buffer_printf(out, "\n  %-18s %9.4f %9.4f %9.4f %9.4f %9.4f", name, values[0], values[1], values[2],
                                 values[3], values[4]);
 }
 
+/* The share that each rule took, of those that took some. */
+static int report_rules(tandem_buffer *out, const tandem_mining_statistics *s)
+{
+    TANDEM_TRY(tandem_buffer_printf(out, "\n  removed of %zu candidates:", s->candidates));
+    const char *separator = "";
+    for (size_t i = 0; i < COUNTERS; i++) {
+        size_t count = count_of(s, i);
+        if (counters[i].removed && count > 0) {
+            TANDEM_TRY(tandem_buffer_printf(out, "%s %zu (%.1f %%) %s", separator, count,
+                                            100 * (double)count / (double)s->candidates, counters[i].removed));
+            separator = ",";
+        }
+    }
+    return *separator ? TANDEM_OK : tandem_buffer_puts(out, " none");
+}
+
+/* A bar for each bin of margins. */
+static int report_histogram(tandem_buffer *out, const tandem_mining_statistics *s)
+{
+    static const char bar[] = "##################################################";
+    _Static_assert(sizeof bar == BAR + 1, "the longest bar");
+    size_t most = 0;
+    for (size_t i = 0; i < BINS; i++) {
+        most = s->histogram[i] > most ? s->histogram[i] : most;
+    }
+    double width = (s->histogram_high - s->histogram_low) / BINS;
+    if (most == 0 || !(width > 0)) {
+        return TANDEM_OK;
+    }
+    TANDEM_TRY(tandem_buffer_puts(out, "\n  margins from"));
+    for (size_t i = 0; i < BINS; i++) {
+        size_t length = (s->histogram[i] * BAR + most - 1) / most;
+        TANDEM_TRY(tandem_buffer_printf(out, "\n  %18.4f %9zu %.*s", s->histogram_low + (double)i * width,
+                                        s->histogram[i], (int)length, bar));
+    }
+    return TANDEM_OK;
+}
+
 int tandem_mining_report(tandem_buffer *out, const tandem_mining_statistics *s)
 {
     double queries = s->queries > 0 ? (double)s->queries : 1;
-    TANDEM_TRY(tandem_buffer_printf(out,
-                                    "mined %zu negatives for %zu queries with %zu positives (%.2f a query); "
-                                    "%zu queries got fewer than wanted, %zu of them none\n"
-                                    "  of %zu candidates, %zu were known positives, %zu had a text seen before, "
-                                    "%zu scored within the margin\n"
-                                    "  %-18s %9s %9s %9s %9s %9s",
-                                    s->mined, s->queries, s->pairs, (double)s->mined / queries, s->queries_short,
-                                    s->queries_empty, s->candidates, s->removed_positive, s->removed_identical,
-                                    s->removed_margin, "quantiles", "5 %", "25 %", "50 %", "75 %", "95 %"));
+    TANDEM_TRY(tandem_buffer_printf(out, "mined %zu negatives for %zu queries with %zu positives (%.2f a query)", s->mined,
+                                    s->queries, s->pairs, (double)s->mined / queries));
+    TANDEM_TRY(tandem_buffer_printf(out, "; for %zu queries fewer were left than wanted, for %zu of them none",
+                                    s->queries_short, s->queries_empty));
+    if (s->filled > 0) {
+        TANDEM_TRY(tandem_buffer_printf(out, "; %zu negatives are random", s->filled));
+    }
+    if (s->queries_dropped > 0) {
+        TANDEM_TRY(tandem_buffer_printf(out, "; %zu queries were dropped", s->queries_dropped));
+    }
+    TANDEM_TRY(report_rules(out, s));
+    TANDEM_TRY(tandem_buffer_printf(out, "\n  %-18s %9s %9s %9s %9s %9s", "quantiles", "5 %", "25 %", "50 %", "75 %",
+                                    "95 %"));
     TANDEM_TRY(report_quantiles(out, "positive score", s->positive_score));
     TANDEM_TRY(report_quantiles(out, "negative score", s->negative_score));
-    return report_quantiles(out, "margin", s->margin);
+    TANDEM_TRY(report_quantiles(out, "margin", s->margin));
+    return report_histogram(out, s);
+}
+
+static bool add_array(cJSON *report, const char *name, const double *values, int count)
+{
+    cJSON *array = cJSON_CreateDoubleArray(values, count); /* NaN is printed as null */
+    return array && cJSON_AddItemToObject(report, name, array);
+}
+
+static bool add_histogram(cJSON *report, const tandem_mining_statistics *s)
+{
+    double counts[BINS];
+    for (size_t i = 0; i < BINS; i++) {
+        counts[i] = (double)s->histogram[i];
+    }
+    cJSON *object = cJSON_AddObjectToObject(report, "margin_histogram");
+    return object && cJSON_AddNumberToObject(object, "low", s->histogram_low) &&
+           cJSON_AddNumberToObject(object, "high", s->histogram_high) && add_array(object, "counts", counts, BINS);
 }
 
 int tandem_mining_report_json(struct cJSON **out, const tandem_mining_statistics *s)
 {
-    const struct {
-        const char *name;
-        size_t value;
-    } counts[] = {
-        {"queries", s->queries},
-        {"pairs", s->pairs},
-        {"candidates", s->candidates},
-        {"removed_positive", s->removed_positive},
-        {"removed_identical", s->removed_identical},
-        {"removed_margin", s->removed_margin},
-        {"mined", s->mined},
-        {"queries_short", s->queries_short},
-        {"queries_empty", s->queries_empty},
-    };
-    const struct {
-        const char *name;
-        const double *values;
-    } spreads[] = {
-        {"positive_score", s->positive_score}, {"negative_score", s->negative_score}, {"margin", s->margin},
-    };
     cJSON *report = cJSON_CreateObject();
     bool complete = report != NULL;
-    for (size_t i = 0; complete && i < sizeof counts / sizeof *counts; i++) {
-        complete = cJSON_AddNumberToObject(report, counts[i].name, (double)counts[i].value) != NULL;
+    for (size_t i = 0; complete && i < COUNTERS; i++) {
+        complete = cJSON_AddNumberToObject(report, counters[i].name, (double)count_of(s, i)) != NULL;
     }
-    for (size_t i = 0; complete && i < sizeof spreads / sizeof *spreads; i++) {
-        cJSON *values = cJSON_CreateDoubleArray(spreads[i].values, QUANTILES); /* NaN is printed as null */
-        complete = values && cJSON_AddItemToObject(report, spreads[i].name, values);
-    }
+    complete = complete && add_array(report, "positive_score", s->positive_score, QUANTILES) &&
+               add_array(report, "negative_score", s->negative_score, QUANTILES) &&
+               add_array(report, "margin", s->margin, QUANTILES) && add_histogram(report, s);
     if (!complete) {
         tandem_json_free(report);
         return tandem_error("out of memory");

@@ -256,16 +256,19 @@ int tandem_model_write_vectors(const char *path, const tandem_model *model, cons
     return rc;
 }
 
-static int encode_texts(tandem_vectors *out, tandem_model *model, const tandem_text *texts, size_t count,
-                        tandem_side side, const char *title)
+static int make_vectors(tandem_vectors *out, const tandem_model *model, size_t count)
 {
     size_t floats;
     out->count = count;
     out->dim = model->info.dim;
     out->data = tandem_size_mul(&floats, count, out->dim) ? tandem_alloc(floats, sizeof *out->data) : NULL;
-    if (out->data == NULL) {
-        return tandem_error("%zu embeddings of %zu numbers do not fit memory", count, out->dim);
-    }
+    return out->data != NULL ? 0 : tandem_error("%zu embeddings of %zu numbers do not fit memory", count, out->dim);
+}
+
+static int encode_texts(tandem_vectors *out, tandem_model *model, const tandem_text *texts, size_t count,
+                        tandem_side side, const char *title)
+{
+    TANDEM_TRY(make_vectors(out, model, count));
     tandem_token_store *store = NULL;
     int rc = tandem_model_tokenize(&store, model, texts, count, side);
     if (rc == 0) {
@@ -275,6 +278,58 @@ static int encode_texts(tandem_vectors *out, tandem_model *model, const tandem_t
     return rc;
 }
 
+/* The vectors that were kept take the place of those in memory: they are mapped. */
+static void keep(tandem_vectors *vectors, const char *path, tandem_hash key, const tandem_model *model,
+                 const tandem_text *texts, tandem_side side)
+{
+    if (tandem_model_write_vectors(path, model, vectors, texts, side) < 0) {
+        tandem_log_warn("embeddings are not cached: %s", tandem_error_message());
+        return;
+    }
+    tandem_vectors kept;
+    if (read_cached(&kept, path, key, vectors->count, vectors->dim)) {
+        tandem_vectors_free(vectors);
+        *vectors = kept;
+    }
+}
+
+static int encode_shard(tandem_vectors *out, tandem_model *model, const tandem_text *texts, size_t count,
+                        tandem_side side, const char *title)
+{
+    char *path = NULL;
+    tandem_hash key = vectors_key(model, texts, count, side);
+    if ((key.high | key.low) != 0) { /* 0: memory was out */
+        TANDEM_TRY(tandem_cache_path(&path, "embeddings", key, ".h5"));
+    }
+    int rc = 0;
+    if (!read_cached(out, path, key, count, model->info.dim)) {
+        rc = encode_texts(out, model, texts, count, side, title);
+        if (rc == 0 && path != NULL) {
+            keep(out, path, key, model, texts, side);
+        }
+    }
+    free(path);
+    return rc;
+}
+
+/* The shards one after the other in one piece of memory. */
+static int encode_shards(tandem_vectors *out, tandem_model *model, const tandem_text *texts, size_t count,
+                         tandem_side side, const char *title)
+{
+    TANDEM_TRY(make_vectors(out, model, count));
+    for (size_t start = 0; start < count; start += TANDEM_VECTOR_SHARD) {
+        size_t rest = count - start, part = rest < TANDEM_VECTOR_SHARD ? rest : TANDEM_VECTOR_SHARD;
+        tandem_vectors shard = {0};
+        int rc = encode_shard(&shard, model, texts + start, part, side, title);
+        if (rc == 0) {
+            memcpy(out->data + start * out->dim, shard.data, part * out->dim * sizeof *out->data);
+        }
+        tandem_vectors_free(&shard);
+        TANDEM_TRY(rc);
+    }
+    return 0;
+}
+
 int tandem_model_encode_texts(tandem_vectors *out, tandem_model *model, const tandem_text *texts, size_t count,
                               tandem_side side, bool cache, const char *title)
 {
@@ -282,22 +337,11 @@ int tandem_model_encode_texts(tandem_vectors *out, tandem_model *model, const ta
     if (model->info.kind != TANDEM_BI_ENCODER) {
         return tandem_error("%s: a cross-encoder gives no embeddings", model->info.directory);
     }
-    char *path = NULL;
-    tandem_hash key = vectors_key(model, texts, count, side);
-    bool hashed = (key.high | key.low) != 0; /* 0: memory was out */
-    if (cache && hashed) {
-        TANDEM_TRY(tandem_cache_path(&path, "embeddings", key, ".h5"));
-    }
-    int rc = 0;
-    if (!read_cached(out, path, key, count, model->info.dim)) {
-        rc = encode_texts(out, model, texts, count, side, title);
-        if (rc == 0 && path != NULL && tandem_model_write_vectors(path, model, out, texts, side) < 0) {
-            tandem_log_warn("embeddings are not cached: %s", tandem_error_message());
-        }
-    }
+    int rc = !cache                         ? encode_texts(out, model, texts, count, side, title)
+             : count <= TANDEM_VECTOR_SHARD ? encode_shard(out, model, texts, count, side, title)
+                                            : encode_shards(out, model, texts, count, side, title);
     if (rc < 0) {
         tandem_vectors_free(out);
     }
-    free(path);
     return rc;
 }

@@ -18,15 +18,25 @@ static tandem_mining_options mining_options(const tandem_train_config *config, u
 {
     tandem_random random = tandem_random_stream((uint64_t)config->seed, "mining", step);
 
-    return (tandem_mining_options){
-        .range_low = (size_t)config->mining.range[0],
-        .range_high = (size_t)config->mining.range[1],
-        .absolute_margin = margin_or_off(config->mining.absolute_margin),
-        .relative_margin = margin_or_off(config->mining.relative_margin),
-        .negatives = (size_t)config->mining.negatives,
-        .sampling = config->mining.sampling == 0 ? TANDEM_SAMPLE_TOP : TANDEM_SAMPLE_RANDOM,
-        .seed = tandem_random_next(&random),
-    };
+    tandem_mining_options options = TANDEM_MINING_OPTIONS_INIT;
+
+    options.range_low = (size_t)config->mining.range[0];
+    options.range_high = (size_t)config->mining.range[1];
+    options.absolute_margin = margin_or_off(config->mining.absolute_margin);
+    options.relative_margin = margin_or_off(config->mining.relative_margin);
+    options.negatives = (size_t)config->mining.negatives;
+    options.sampling = config->mining.sampling == 0 ? TANDEM_SAMPLE_TOP : TANDEM_SAMPLE_RANDOM;
+    options.seed = tandem_random_next(&random);
+    return options;
+}
+
+static int mine_source(tandem_groups **out, tandem_mining_statistics *statistics, const tandem_dataset *dataset,
+                       const tandem_split *split, const tandem_mining_source *source, const tandem_mining_options *options)
+{
+    const tandem_mining mining = {
+        .dataset = dataset, .split = split, .sources = source, .source_count = 1, .options = *options};
+
+    return tandem_mine_negatives(out, statistics, &mining);
 }
 
 static int mine(tandem_groups **out, tandem_mining_statistics *statistics, tandem_model *model,
@@ -45,8 +55,8 @@ static int mine(tandem_groups **out, tandem_mining_statistics *statistics, tande
     TANDEM_TRY_GOTO(rc, done, tandem_model_encode_texts(&queries, model, texts, split->count, TANDEM_QUERY, false, "mining: queries"));
     TANDEM_TRY_GOTO(rc, done, tandem_model_encode_texts(&documents, model, dataset->corpus.items, dataset->corpus.count,
                                                         TANDEM_DOCUMENT, false, "mining: documents"));
-    tandem_mining_source source = {queries.data, documents.data, documents.dim, NULL};
-    rc = tandem_mine_negatives(out, statistics, dataset, split, &source, options);
+    tandem_mining_source source = {.queries = {&queries, 1}, .documents = {&documents, 1}};
+    rc = mine_source(out, statistics, dataset, split, &source, options);
 done:
     tandem_vectors_free(&queries);
     tandem_vectors_free(&documents);
@@ -67,7 +77,7 @@ static int mine_bm25(tandem_groups **out, const tandem_dataset *dataset, const t
     TANDEM_TRY(tandem_bm25_new(&index, dataset->corpus.items, dataset->corpus.count,
                                (tandem_bm25_options)TANDEM_BM25_OPTIONS_INIT));
     tandem_mining_source source = {.bm25 = index};
-    int rc = tandem_mine_negatives(out, &statistics, dataset, split, &source, &plain);
+    int rc = mine_source(out, &statistics, dataset, split, &source, &plain);
     tandem_bm25_free(index);
     return rc;
 }

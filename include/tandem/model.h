@@ -159,7 +159,12 @@ int tandem_model_tokenize(tandem_token_store **out, const tandem_model *model, c
  * TANDEM_INTERRUPTED when a signal came. */
 int tandem_model_encode(float *out, tandem_model *model, const tandem_token_store *store, tandem_side side,
                         const char *title);
-/* Both steps; with `cache`, the vectors are read from and kept in the cache (cache.h). */
+/* Texts whose vectors are one entry of the cache. */
+enum { TANDEM_VECTOR_SHARD = 65536 };
+
+/* Both steps; with `cache`, the vectors are read from and kept in the cache (cache.h), an entry for
+ * every TANDEM_VECTOR_SHARD texts, so that a kill loses no more than that. The vectors of one shard
+ * are mapped from there, and read-only. */
 int tandem_model_encode_texts(tandem_vectors *out, tandem_model *model, const tandem_text *texts, size_t count,
                               tandem_side side, bool cache, const char *title);
 

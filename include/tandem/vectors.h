@@ -8,6 +8,7 @@
 
 #include "tandem/dataset.h"
 #include "tandem/error.h"
+#include "tandem/file.h"
 #include "tandem/hash.h"
 
 #ifdef __cplusplus
@@ -27,15 +28,17 @@ typedef struct {
 typedef struct {
     size_t count, dim;
     float *data;
+    tandem_map map; /* the file that data lies in; closed: memory of its own */
 } tandem_vectors;
 
-void tandem_vectors_free(tandem_vectors *vectors); /* frees data, zeroes the struct */
+void tandem_vectors_free(tandem_vectors *vectors); /* frees or unmaps data, zeroes the struct */
 
 /* `path` ends in .h5 or .npy; anything else is TANDEM_USAGE. ids may be NULL (.npy has
  * none). Rows are written as they are given. */
 int tandem_vectors_write(const char *path, const tandem_vectors *vectors, const tandem_text *ids, const tandem_vectors_origin *origin);
 /* Reads either form. With `key` not NULL, an HDF5 file of another key is TANDEM_NOT_FOUND. Sizes are
- * checked before memory is taken; external storage is refused. */
+ * checked before memory is taken; external storage is refused. An HDF5 file of that key, an entry of
+ * the cache, which nobody changes, is mapped where its rows lie in one run: data is then read-only. */
 int tandem_vectors_read(tandem_vectors *out, const char *path, const tandem_hash *key);
 
 #ifdef __cplusplus

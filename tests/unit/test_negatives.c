@@ -73,11 +73,21 @@ static tandem_mining_options options_of(size_t low, size_t high, size_t negative
     return options;
 }
 
+static int mine_sources(tandem_groups **groups, tandem_mining_statistics *statistics, const world *w,
+                        const tandem_mining_source *sources, size_t count, tandem_mining_options options)
+{
+    const tandem_mining mining = {
+        .dataset = &w->dataset, .split = &w->split, .sources = sources, .source_count = count, .options = options};
+    return tandem_mine_negatives(groups, statistics, &mining);
+}
+
 static int mine(tandem_groups **groups, tandem_mining_statistics *statistics, const world *w,
                 tandem_mining_options options)
 {
-    const tandem_mining_source source = {w->ones, w->scores, 1, NULL};
-    return tandem_mine_negatives(groups, statistics, &w->dataset, &w->split, &source, &options);
+    const tandem_vectors queries = {.count = w->split.count, .dim = 1, .data = (float *)w->ones};
+    const tandem_vectors documents = {.count = w->dataset.corpus.count, .dim = 1, .data = (float *)w->scores};
+    const tandem_mining_source source = {.queries = {&queries, 1}, .documents = {&documents, 1}};
+    return mine_sources(groups, statistics, w, &source, 1, options);
 }
 
 /* "d3 d1": ids of the negatives of a group. */
@@ -374,8 +384,7 @@ static void test_bm25_source(void **state)
     judge(&w, 0, positives, 1);
     assert_int_equal(tandem_bm25_new(&index, w.documents, 4, (tandem_bm25_options)TANDEM_BM25_OPTIONS_INIT), 0);
     const tandem_mining_source source = {.bm25 = index};
-    const tandem_mining_options options = options_of(0, 4, 4);
-    assert_int_equal(tandem_mine_negatives(&groups, &statistics, &w.dataset, &w.split, &source, &options), 0);
+    assert_int_equal(mine_sources(&groups, &statistics, &w, &source, 1, options_of(0, 4, 4)), 0);
     expect_negatives(groups, 0, "d3 d2"); /* d0 shares no word */
     float score;
     assert_int_equal(tandem_bm25_score(&score, index, &w.queries[0], 1), 0);
