@@ -1,5 +1,5 @@
-"""make_tiny.py FOLDER: a two-layer random BERT in FOLDER/model and a small dataset in FOLDER/data, for tests that
-need a model that trains in milliseconds. Python's own library alone; the same bytes every time."""
+"""make_tiny.py FOLDER: a two-layer random BERT in FOLDER/model, one with a classifier in FOLDER/cross and a small
+dataset in FOLDER/data, for tests that need a model that trains in milliseconds. Python's own library alone; the same bytes every time."""
 import json
 import pathlib
 import random
@@ -45,9 +45,10 @@ def values(name, shape):
     return [rng.gauss(0, 0.1) for _ in range(count)]
 
 
-def write_model(folder):
+def write_model(folder, head=()):
+    folder.mkdir(parents=True)
     header, data = {}, b""
-    for name, shape in weights():
+    for name, shape in (*weights(), *head):
         begin = len(data)
         numbers = values(name, shape)
         data += struct.pack(f"<{len(numbers)}f", *numbers)
@@ -55,7 +56,8 @@ def write_model(folder):
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
-    config = {"architectures": ["BertModel"], "model_type": "bert", "hidden_size": HIDDEN, "num_hidden_layers": LAYERS,
+    config = {"architectures": ["BertForSequenceClassification" if head else "BertModel"], "id2label": {"0": "LABEL_0"},
+              "model_type": "bert", "hidden_size": HIDDEN, "num_hidden_layers": LAYERS,
               "num_attention_heads": 4, "intermediate_size": INTERMEDIATE, "vocab_size": len(VOCAB),
               "max_position_embeddings": POSITIONS, "type_vocab_size": 2, "hidden_act": "gelu", "layer_norm_eps": 1e-12,
               "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "initializer_range": 0.02, "pad_token_id": 0,
@@ -105,6 +107,6 @@ def write_dataset(folder, documents, queries):
 
 
 out = pathlib.Path(sys.argv[1])
-(out / "model").mkdir(parents=True)
 write_model(out / "model")
 write_dataset(out / "data", 240, 160)
+write_model(out / "cross", linear("classifier", 1, HIDDEN))

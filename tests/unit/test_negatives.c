@@ -91,13 +91,19 @@ static int mine(tandem_groups **groups, tandem_mining_statistics *statistics, co
 }
 
 /* "d3 d1": ids of the negatives of a group. */
+static void ids_of(char *out, size_t room, const tandem_group *group)
+{
+    *out = '\0';
+    for (size_t i = 0; i < group->negative_count; i++) {
+        size_t used = strlen(out);
+        snprintf(out + used, room - used, "%s%s", i ? " " : "", group->negatives[i].id);
+    }
+}
+
 static void expect_negatives(const tandem_groups *groups, size_t group, const char *expected)
 {
-    char ids[512] = "";
-    for (size_t i = 0; i < groups->items[group].negative_count; i++) {
-        size_t used = strlen(ids);
-        snprintf(ids + used, sizeof ids - used, "%s%s", i ? " " : "", groups->items[group].negatives[i].id);
-    }
+    char ids[512];
+    ids_of(ids, sizeof ids, &groups->items[group]);
     assert_string_equal(ids, expected);
 }
 
@@ -366,6 +372,264 @@ static void test_random_is_uniform(void **state)
     }
 }
 
+/* ---- scores, near-duplicates --------------------------------------------------------- */
+static void test_score_limits(void **state)
+{
+    (void)state;
+    world w;
+    const uint32_t positives[] = {0};
+    make_world(&w, descending, 8, 1);
+    judge(&w, 0, positives, 1);
+    tandem_mining_options options = options_of(0, 8, 8);
+    options.max_score = 0.65;
+    options.min_score = 0.35;
+    tandem_mining_statistics s = expect_mined(&w, options, "d3 d4 d5");
+    assert_int_equal(s.removed_max_score, 2);
+    assert_int_equal(s.removed_min_score, 2);
+    options.min_score = 0.7;
+    tandem_groups *groups;
+    assert_int_equal(mine(&groups, &s, &w, options), TANDEM_USAGE);
+}
+
+/* Of the words a to f, three successive ones: abc bcd cde def. */
+static void test_near_duplicates(void **state)
+{
+    (void)state;
+    world w;
+    const uint32_t positives[] = {0};
+    make_world(&w, descending, 6, 1);
+    w.documents[0] = text_of("d0", "alpha bravo charlie delta echo foxtrot");
+    w.documents[1] = text_of("d1", "Alpha, bravo: charlie delta ECHO foxtrot!");     /* the same words: 1 */
+    w.documents[2] = text_of("d2", "alpha bravo charlie delta echo foxtrot golf");   /* 4 of 5 */
+    w.documents[3] = text_of("d3", "golf alpha bravo charlie delta hotel");          /* 2 of 6 */
+    w.documents[4] = text_of("d4", "foxtrot echo delta charlie bravo alpha");        /* none */
+    w.documents[5] = text_of("d5", "alpha bravo");                                    /* none: a shingle of its own */
+    judge(&w, 0, positives, 1);
+    tandem_mining_options options = options_of(0, 6, 6);
+    options.near_duplicate = 0.8;
+    tandem_mining_statistics s = expect_mined(&w, options, "d3 d4 d5");
+    assert_int_equal(s.removed_near_duplicate, 2);
+    options.near_duplicate = 0.81;
+    expect_mined(&w, options, "d2 d3 d4 d5");
+    options.near_duplicate = 1.0 / 3;
+    expect_mined(&w, options, "d4 d5");
+}
+
+/* In two dimensions: the cosine of (1, 0) and (0.6, 0.8) is 0.6, whatever their lengths. */
+static void test_similar_positives(void **state)
+{
+    (void)state;
+    world w;
+    float rows[] = {1, 0, 3, 4, 0, 1, 2, 0.5f}, query[] = {1, 1};
+    const uint32_t positives[] = {0};
+    const tandem_vectors queries = {.count = 1, .dim = 2, .data = query};
+    const tandem_vectors documents = {.count = 4, .dim = 2, .data = rows};
+    const tandem_mining_source source = {.queries = {&queries, 1}, .documents = {&documents, 1}};
+    tandem_groups *groups;
+    tandem_mining_statistics s;
+    make_world(&w, descending, 4, 1);
+    judge(&w, 0, positives, 1);
+    tandem_mining_options options = options_of(0, 4, 4);
+    options.similar_positive = 0.7;
+    assert_int_equal(mine_sources(&groups, &s, &w, &source, 1, options), 0);
+    expect_negatives(groups, 0, "d1 d2"); /* d3's cosine is 0.97 */
+    assert_int_equal(s.removed_similar, 1);
+    tandem_groups_free(groups);
+    options.similar_positive = 0.5;
+    assert_int_equal(mine_sources(&groups, &s, &w, &source, 1, options), 0);
+    expect_negatives(groups, 0, "d2");
+    tandem_groups_free(groups);
+}
+
+/* ---- shortage ------------------------------------------------------------------------- */
+static void test_shortage(void **state)
+{
+    (void)state;
+    world w;
+    tandem_groups *groups;
+    tandem_mining_statistics s;
+    const uint32_t first[] = {0}, second[] = {7};
+    make_world(&w, descending, 8, 2);
+    judge(&w, 0, first, 1);
+    judge(&w, 1, second, 1);
+    tandem_mining_options options = options_of(0, 4, 4); /* d0 is one of the four */
+    assert_int_equal(mine(&groups, &s, &w, options), 0);
+    expect_negatives(groups, 0, "d1 d2 d3");
+    assert_int_equal(s.queries_short, 1);
+    assert_int_equal(s.queries_dropped + s.filled, 0);
+    tandem_groups_free(groups);
+
+    options.shortage = TANDEM_SHORTAGE_DROP;
+    assert_int_equal(mine(&groups, &s, &w, options), 0);
+    assert_int_equal(groups->count, 1);
+    assert_string_equal(groups->items[0].query_id, "q1");
+    expect_negatives(groups, 0, "d0 d1 d2 d3");
+    assert_int_equal(s.queries_dropped, 1);
+    assert_int_equal(s.mined, 4);
+    tandem_groups_free(groups);
+
+    options.absolute_margin = 1; /* nothing scores low enough */
+    assert_int_equal(mine(&groups, &s, &w, options), TANDEM_ERROR);
+    assert_null(groups);
+    assert_non_null(strstr(tandem_error_message(), "every query was dropped"));
+}
+
+/* Random documents are none that a rule removed or that was retrieved, and come with their score. */
+static void test_fill(void **state)
+{
+    (void)state;
+    world w;
+    char ids[512], again[512];
+    const uint32_t positives[] = {0, 50};
+    float scores[MOST];
+    for (size_t d = 0; d < MOST; d++) {
+        scores[d] = 1 - (float)d / MOST;
+    }
+    make_world(&w, scores, MOST, 2);
+    judge(&w, 0, positives, 2);
+    judge(&w, 1, positives, 1);
+    for (size_t d = 10; d < 40; d++) {
+        w.documents[d] = text_of(w.names[d], w.documents[50].text); /* copies of a positive */
+    }
+    tandem_mining_options options = options_of(2, 5, 3);
+    options.shortage = TANDEM_SHORTAGE_FILL;
+    options.relative_margin = 0.9; /* all three go, of the first query */
+    for (options.seed = 0; options.seed < 50; options.seed++) {
+        tandem_groups *groups;
+        tandem_mining_statistics s;
+        assert_int_equal(mine(&groups, &s, &w, options), 0);
+        assert_int_equal(groups->items[0].negative_count, 3);
+        assert_int_equal(s.filled, 6);
+        assert_int_equal(s.queries_empty, 2);
+        for (size_t i = 0; i < 3; i++) {
+            int d = atoi(groups->items[0].negatives[i].id + 1);
+            assert_true((d >= 5 && d < 10) || (d >= 40 && d != 50));
+            assert_true(groups->items[0].negatives[i].score == scores[d]);
+            for (size_t j = 0; j < i; j++) {
+                assert_string_not_equal(groups->items[0].negatives[j].id, groups->items[0].negatives[i].id);
+            }
+        }
+        tandem_groups_free(groups);
+    }
+    sampled_ids(ids, sizeof ids, &w, options, "q0");
+    w.split_queries[0] = (tandem_split_query){.query = 1, .documents = positives, .count = 1};
+    w.split_queries[1] = (tandem_split_query){.query = 0, .documents = positives, .count = 2};
+    options.block = 1;
+    assert_string_equal(ids, sampled_ids(again, sizeof again, &w, options, "q0")); /* in any order */
+}
+
+/* A corpus with nothing to draw gives what it has, and comes to an end. */
+static void test_fill_of_nothing(void **state)
+{
+    (void)state;
+    world w;
+    const uint32_t positives[] = {0};
+    make_world(&w, descending, 3, 1);
+    judge(&w, 0, positives, 1);
+    tandem_mining_options options = options_of(0, 10, 5);
+    options.shortage = TANDEM_SHORTAGE_FILL;
+    tandem_mining_statistics s = expect_mined(&w, options, "d1 d2");
+    assert_int_equal(s.filled, 0);
+}
+
+/* ---- several sources, shards, blocks --------------------------------------------------- */
+/* Ranks of the first: d0 d1 d2 d3 d4 d5, of the second: d5 d4 d0 d2 d3 d1. */
+static void test_two_sources(void **state)
+{
+    (void)state;
+    world w;
+    float other[] = {0.5f, 0.1f, 0.4f, 0.3f, 0.6f, 0.9f}, ones[] = {1};
+    const uint32_t positives[] = {0};
+    make_world(&w, descending, 6, 1);
+    judge(&w, 0, positives, 1);
+    const tandem_vectors queries = {.count = 1, .dim = 1, .data = ones};
+    const tandem_vectors first = {.count = 6, .dim = 1, .data = w.scores};
+    const tandem_vectors second = {.count = 6, .dim = 1, .data = other};
+    const tandem_mining_source sources[] = {{.queries = {&queries, 1}, .documents = {&first, 1}},
+                                            {.queries = {&queries, 1}, .documents = {&second, 1}}};
+    tandem_groups *groups;
+    tandem_mining_statistics s;
+    tandem_mining_options options = options_of(0, 6, 6);
+    assert_int_equal(mine_sources(&groups, &s, &w, sources, 2, options), 0);
+    /* d5: 1/66 + 1/61, d1: 1/62 + 1/66, d4: 1/65 + 1/62, d2: 1/63 + 1/64, d3: 1/64 + 1/65 */
+    expect_negatives(groups, 0, "d5 d2 d4 d1 d3");
+    assert_true(groups->items[0].negatives[0].score == descending[5]); /* the first source's */
+    tandem_groups_free(groups);
+
+    options = options_of(0, 2, 2); /* d0 d1 of the first, d5 d4 of the second */
+    assert_int_equal(mine_sources(&groups, &s, &w, sources, 2, options), 0);
+    expect_negatives(groups, 0, "d5 d4"); /* d4 and d1 are equal, and the higher id goes first */
+    assert_true(groups->items[0].negatives[1].score == descending[4]); /* though the first has not listed it */
+    assert_int_equal(s.candidates, 4);
+    tandem_groups_free(groups);
+
+    options = options_of(1, 2, 1); /* only those whose best rank is 1 */
+    assert_int_equal(mine_sources(&groups, &s, &w, sources, 2, options), 0);
+    expect_negatives(groups, 0, "d4");
+    assert_int_equal(s.candidates, 2);
+    tandem_groups_free(groups);
+
+    options = options_of(1, 3, 2); /* the fused order of both sources' first three: d0, d5, d4 d1, d2 */
+    options.rank = TANDEM_RANK_FUSED;
+    assert_int_equal(mine_sources(&groups, &s, &w, sources, 2, options), 0);
+    expect_negatives(groups, 0, "d5 d4");
+    assert_int_equal(s.candidates, 2);
+    tandem_groups_free(groups);
+}
+
+/* Rows of 2 dimensions, cut into shards of `rows`; items has room. */
+static tandem_shards shards_of(tandem_vectors *items, float *data, size_t count, size_t rows)
+{
+    size_t shards = 0;
+    for (size_t start = 0; start < count; start += rows) {
+        size_t part = count - start < rows ? count - start : rows;
+        items[shards++] = (tandem_vectors){.count = part, .dim = 2, .data = data + 2 * start};
+    }
+    return (tandem_shards){items, shards};
+}
+
+/* One matrix or many, all queries at a time or a few: the same groups, and ties by id. */
+static void test_shards_and_blocks(void **state)
+{
+    (void)state;
+    enum { DOCUMENTS = 40, QUERIES = 11 };
+    world w;
+    float rows[2 * DOCUMENTS], asked[2 * QUERIES];
+    const uint32_t positives[] = {3};
+    tandem_vectors items[2 * MOST];
+    char expected[QUERIES][256];
+    make_world(&w, rows, DOCUMENTS, QUERIES);
+    for (size_t d = 0; d < DOCUMENTS; d++) {
+        rows[2 * d] = (float)(d * 7 % 13);
+        rows[2 * d + 1] = (float)(d * 5 % 11);
+    }
+    for (size_t q = 0; q < QUERIES; q++) {
+        asked[2 * q] = (float)(q % 3) - 1;
+        asked[2 * q + 1] = (float)(q % 4) - 2;
+        judge(&w, q, positives, 1);
+    }
+    const struct {
+        size_t documents, queries, block;
+    } cuts[] = {{DOCUMENTS, QUERIES, 0}, {7, QUERIES, 0}, {1, 4, 3}, {20, 1, 5}, {39, 2, 1}};
+    for (size_t c = 0; c < sizeof cuts / sizeof *cuts; c++) {
+        const tandem_mining_source source = {.queries = shards_of(items + MOST, asked, QUERIES, cuts[c].queries),
+                                             .documents = shards_of(items, rows, DOCUMENTS, cuts[c].documents)};
+        tandem_mining_options options = options_of(1, 9, 6);
+        options.block = cuts[c].block;
+        tandem_groups *groups;
+        tandem_mining_statistics s;
+        assert_int_equal(mine_sources(&groups, &s, &w, &source, 1, options), 0);
+        assert_int_equal(groups->count, QUERIES);
+        for (size_t q = 0; q < QUERIES; q++) {
+            if (c == 0) {
+                ids_of(expected[q], sizeof expected[q], &groups->items[q]);
+            }
+            expect_negatives(groups, q, expected[q]);
+        }
+        tandem_groups_free(groups);
+    }
+}
+
 /* ---- BM25, statistics, options ------------------------------------------------------- */
 static void test_bm25_source(void **state)
 {
@@ -483,6 +747,14 @@ int main(void)
         cmocka_unit_test(test_both_margins),
         cmocka_unit_test(test_random_sampling),
         cmocka_unit_test(test_random_is_uniform),
+        cmocka_unit_test(test_score_limits),
+        cmocka_unit_test(test_near_duplicates),
+        cmocka_unit_test(test_similar_positives),
+        cmocka_unit_test(test_shortage),
+        cmocka_unit_test(test_fill),
+        cmocka_unit_test(test_fill_of_nothing),
+        cmocka_unit_test(test_two_sources),
+        cmocka_unit_test(test_shards_and_blocks),
         cmocka_unit_test(test_bm25_source),
         cmocka_unit_test(test_statistics),
         cmocka_unit_test(test_nothing_left),
