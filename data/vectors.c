@@ -179,8 +179,8 @@ static int map_rows(tandem_vectors *out, const tandem_hdf5_file *file, const tan
     TANDEM_TRY(tandem_map_open(&out->map, file->path));
     if (begin > out->map.size || bytes > out->map.size - begin) {
         tandem_map_close(&out->map);
-        return tandem_error("%s: expected %zu bytes of /embeddings at byte %llu, found the end of the file", file->path,
-                            bytes, (unsigned long long)begin);
+        return tandem_error("%s: expected %zu bytes of /embeddings at byte %llu, found the end of the file",
+                            file->path, bytes, (unsigned long long)begin);
     }
     out->data = (float *)(uintptr_t)(out->map.data + begin);
     return TANDEM_OK;

@@ -68,7 +68,8 @@ static int search_shards(tandem_hits *out, const float *queries, size_t count, c
     for (size_t i = 0; i < documents->count; i++) {
         const tandem_vectors *shard = &documents->items[i];
         tandem_hits hits;
-        TANDEM_TRY(tandem_search_exact(&hits, queries, count, shard->data, shard->count, shard->dim, k, tie_ranks + start));
+        TANDEM_TRY(tandem_search_exact(&hits, queries, count, shard->data, shard->count, shard->dim, k,
+                                       tie_ranks + start));
         if (i == 0) {
             *out = hits;
         } else {
@@ -117,8 +118,8 @@ static int search_bm25(tandem_miner *m, size_t source, size_t first, size_t coun
     for (size_t i = 0; i < count; i++) {
         texts[i] = *tandem_miner_query(m, first + i);
     }
-    int rc = tandem_bm25_search(&m->hits[source], m->job->sources[source].bm25, texts, count, m->job->options.range_high,
-                                m->tie_ranks);
+    int rc = tandem_bm25_search(&m->hits[source], m->job->sources[source].bm25, texts, count,
+                                m->job->options.range_high, m->tie_ranks);
     free(texts);
     return rc;
 }

@@ -32,8 +32,8 @@ static int tokenize(tandem_miner *m)
     int rc = tandem_model_tokenize(&m->cross_queries, job->cross, texts, job->split->count, TANDEM_QUERY);
     free(texts);
     TANDEM_TRY(rc);
-    return tandem_model_tokenize(&m->cross_documents, job->cross, job->dataset->corpus.items, job->dataset->corpus.count,
-                                 TANDEM_DOCUMENT);
+    const tandem_texts *corpus = &job->dataset->corpus;
+    return tandem_model_tokenize(&m->cross_documents, job->cross, corpus->items, corpus->count, TANDEM_DOCUMENT);
 }
 
 /* All of them in one call, which sorts them by length. */

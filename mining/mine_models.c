@@ -25,8 +25,8 @@ static int encode_shards(tandem_vectors **out, size_t *shards, tandem_model *mod
     *shards = needed;
     for (size_t i = 0; i < needed; i++) {
         size_t start = i * TANDEM_VECTOR_SHARD, rest = count - start;
-        TANDEM_TRY(tandem_model_encode_texts(&(*out)[i], model, texts + start,
-                                             rest < TANDEM_VECTOR_SHARD ? rest : TANDEM_VECTOR_SHARD, side, true, title));
+        size_t part = rest < TANDEM_VECTOR_SHARD ? rest : TANDEM_VECTOR_SHARD;
+        TANDEM_TRY(tandem_model_encode_texts(&(*out)[i], model, texts + start, part, side, true, title));
     }
     return TANDEM_OK;
 }

@@ -209,8 +209,9 @@ static size_t filter(tandem_judged *items, size_t count, const tandem_mining_opt
 
 static int compare_scores(const void *left, const void *right, void *tie_ranks)
 {
-    tandem_candidate a = {.score = ((const tandem_judged *)left)->score, .document = ((const tandem_judged *)left)->document};
-    tandem_candidate b = {.score = ((const tandem_judged *)right)->score, .document = ((const tandem_judged *)right)->document};
+    const tandem_judged *one = left, *other = right;
+    tandem_candidate a = {.score = one->score, .document = one->document};
+    tandem_candidate b = {.score = other->score, .document = other->document};
     return tandem_candidate_before(a, b, tie_ranks) ? -1 : tandem_candidate_before(b, a, tie_ranks);
 }
 

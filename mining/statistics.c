@@ -232,8 +232,8 @@ static int report_histogram(tandem_buffer *out, const tandem_mining_statistics *
 int tandem_mining_report(tandem_buffer *out, const tandem_mining_statistics *s)
 {
     double queries = s->queries > 0 ? (double)s->queries : 1;
-    TANDEM_TRY(tandem_buffer_printf(out, "mined %zu negatives for %zu queries with %zu positives (%.2f a query)", s->mined,
-                                    s->queries, s->pairs, (double)s->mined / queries));
+    TANDEM_TRY(tandem_buffer_printf(out, "mined %zu negatives for %zu queries with %zu positives (%.2f a query)",
+                                    s->mined, s->queries, s->pairs, (double)s->mined / queries));
     TANDEM_TRY(tandem_buffer_printf(out, "; for %zu queries fewer were left than wanted, for %zu of them none",
                                     s->queries_short, s->queries_empty));
     if (s->filled > 0) {

@@ -127,7 +127,7 @@ typedef struct {
  * judgments) are dropped. The directory is gone when the file is complete. "-" is stdout: nothing
  * is kept then.
  *
- * Memory beyond the dataset, the models and mapped vectors: 12 bytes and a hash entry a document,
+ * Memory beyond the dataset, the models and mapped vectors: 16 bytes and a hash entry a document,
  * hits and candidates of one block, 8 bytes a positive and 16 a negative for the statistics; with BM25
  * its index; with a cross-encoder the token ids of corpus and queries. */
 int tandem_mine_file(const char *path, tandem_mining_statistics *statistics, const tandem_mining_models *models,

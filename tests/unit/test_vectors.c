@@ -2,6 +2,8 @@
 #include "folder.h"
 
 #include <hdf5.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "tandem/vectors.h"
 
@@ -12,7 +14,7 @@ static const tandem_vectors_origin origin = {
 
 static tandem_vectors matrix(size_t count, size_t dim)
 {
-    return (tandem_vectors){count, dim, values};
+    return (tandem_vectors){.count = count, .dim = dim, .data = values};
 }
 
 static void expect(const char *path, const tandem_hash *key, size_t count, size_t dim)
@@ -59,6 +61,32 @@ static void another_key(void **state)
     assert_int_equal(tandem_vectors_write(in_folder("k.h5"), &vectors, ids, NULL), 0);
     assert_int_equal(tandem_vectors_read(&read, in_folder("k.h5"), &other), TANDEM_NOT_FOUND);
     assert_message("k.h5: no attribute \"key\"");
+}
+
+/* An entry of the cache is mapped, and stays what it was when another takes its name; one that was cut short
+ * is an error. */
+static void mapped(void **state)
+{
+    (void)state;
+    tandem_vectors vectors = matrix(3, 2), read, shorter = matrix(1, 2);
+    struct stat status;
+    assert_int_equal(tandem_vectors_write(in_folder("m.h5"), &vectors, ids, &origin), 0);
+    assert_int_equal(tandem_vectors_read(&read, in_folder("m.h5"), &origin.key), 0);
+    assert_non_null(read.map.data);
+    assert_int_equal(tandem_vectors_write(in_folder("m.h5"), &shorter, ids, &origin), 0);
+    assert_memory_equal(read.data, values, 6 * sizeof(float));
+    tandem_vectors_free(&read);
+    assert_null(read.map.data);
+    expect(in_folder("m.h5"), &origin.key, 1, 2);
+    assert_int_equal(tandem_vectors_write(in_folder("m.h5"), &vectors, ids, &origin), 0);
+    assert_int_equal(stat(in_folder("m.h5"), &status), 0);
+    for (off_t left = status.st_size - 1; left >= 0; left--) { /* whatever part of it is there */
+        assert_int_equal(truncate(in_folder("m.h5"), left), 0);
+        if (tandem_vectors_read(&read, in_folder("m.h5"), &origin.key) == 0) {
+            assert_memory_equal(read.data, values, 6 * sizeof(float));
+            tandem_vectors_free(&read);
+        }
+    }
 }
 
 /* ---- .npy ----------------------------------------------------------------------------- */
@@ -345,7 +373,7 @@ int main(void)
 {
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip), cmocka_unit_test(another_key), cmocka_unit_test(npy_bytes),
+        cmocka_unit_test(round_trip), cmocka_unit_test(another_key), cmocka_unit_test(mapped), cmocka_unit_test(npy_bytes),
         cmocka_unit_test(npy_forms),  cmocka_unit_test(npy_cut),     cmocka_unit_test(h5_hostile),
         cmocka_unit_test(h5_foreign), cmocka_unit_test(h5_damaged),
     };
