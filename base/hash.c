@@ -70,6 +70,13 @@ void tandem_hasher_field(tandem_hasher *hasher, const void *data, size_t length)
     }
 }
 
+void tandem_hasher_bytes(tandem_hasher *hasher, const void *data, size_t length)
+{
+    if (length > 0) {
+        XXH3_128bits_update(hasher->state, data, length);
+    }
+}
+
 void tandem_hasher_string(tandem_hasher *hasher, const char *text)
 {
     if (text) {

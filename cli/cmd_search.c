@@ -34,7 +34,7 @@ static int retrieve(tandem_run **out, const search_options *options, const tande
 {
     size_t k = (size_t)options->top;
     if (strcmp(options->model, "bm25") == 0) {
-        return tandem_retrieve_bm25(out, dataset, qrels, k);
+        return tandem_retrieve_bm25(out, dataset, qrels, k, (tandem_bm25_options)TANDEM_BM25_OPTIONS_INIT, true);
     }
     const tandem_model_options load = {.kind = TANDEM_BI_ENCODER, .max_length = (size_t)options->max_length,
                                        .precision = (tandem_precision)options->dtype};

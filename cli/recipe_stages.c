@@ -96,7 +96,8 @@ static int read_run(tandem_run **out, const recipe *r, const char *name)
 static int stage_bm25(recipe *r)
 {
     tandem_run *run = NULL;
-    TANDEM_TRY(tandem_retrieve_bm25(&run, r->dataset, r->test, (size_t)r->settings.retrieve));
+    TANDEM_TRY(tandem_retrieve_bm25(&run, r->dataset, r->test, (size_t)r->settings.retrieve,
+                                    (tandem_bm25_options)TANDEM_BM25_OPTIONS_INIT, true));
     int rc = write_run(r, run, "runs/bm25.test.run");
     tandem_run_free(run);
     return rc;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tandem/bm25.h"
 #include "tandem/file.h"
 #include "tandem/memory.h"
 #include "tandem/pipeline.h"
@@ -70,7 +71,8 @@ done:
     return rc;
 }
 
-int tandem_retrieve_bm25(tandem_run **out, const tandem_dataset *dataset, const tandem_qrels *qrels, size_t k)
+int tandem_retrieve_bm25(tandem_run **out, const tandem_dataset *dataset, const tandem_qrels *qrels, size_t k,
+                         tandem_bm25_options options, bool cache)
 {
     *out = NULL;
     tandem_text *queries = NULL;
@@ -82,7 +84,7 @@ int tandem_retrieve_bm25(tandem_run **out, const tandem_dataset *dataset, const 
     TANDEM_TRY_GOTO(rc, done, select_queries(&queries, &count, dataset, qrels));
     TANDEM_TRY_GOTO(rc, done, tandem_tie_ranks(&tie_ranks, dataset->corpus.items, dataset->corpus.count));
     TANDEM_TRY_GOTO(rc, done, tandem_bm25_new(&index, dataset->corpus.items, dataset->corpus.count,
-                                              (tandem_bm25_options)TANDEM_BM25_OPTIONS_INIT));
+                                              options, cache));
     TANDEM_TRY_GOTO(rc, done, tandem_bm25_search(&hits, index, queries, count, k, tie_ranks));
     rc = tandem_run_from_hits(out, "bm25", &hits, queries, NULL, dataset->corpus.items);
 done:

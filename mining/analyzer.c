@@ -213,8 +213,11 @@ static bool is_stop_word(const char *word, size_t length)
     return false;
 }
 
-size_t tandem_word_to_term(char *word, size_t length)
+size_t tandem_word_to_term(char *word, size_t length, tandem_analyzer analyzer)
 {
+    if (analyzer == TANDEM_ANALYZER_STANDARD) {
+        return length;
+    }
     if (length >= 2 && memcmp(word + length - 2, "'s", 2) == 0) {
         length -= 2;
     } else if (length >= 4 && memcmp(word + length - 4, "\u2019s", 4) == 0) {

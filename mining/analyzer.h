@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "tandem/bm25.h"
 #include "tandem/error.h"
 #include "tandem/memory.h"
 
@@ -31,7 +32,8 @@ tandem_words tandem_words_of(const char *text, size_t length);
  * Bytes that are no UTF-8 separate words. */
 int tandem_words_next(tandem_words *words);
 
-/* Makes a lower-cased word a term, in place; its length, 0 for a stop word. */
-size_t tandem_word_to_term(char *word, size_t length);
+/* Makes a lower-cased word a term, in place; its length, 0 for a stop word. The standard analyzer leaves
+ * every word as it is. */
+size_t tandem_word_to_term(char *word, size_t length, tandem_analyzer analyzer);
 
 #endif

@@ -1,390 +1,542 @@
-/* bm25.c - an inverted index in memory and BM25 over it. */
+/* bm25.c - BM25 over an index: top k without looking at every posting, and single scores.
+ *
+ * Documents are scored a window at a time. What a term can add in a window is bounded by the highest frequency and
+ * the least length of its blocks there. The terms with the lowest bounds, as many as cannot lift a document above
+ * the k-th score so far, only add to documents that the others found (MaxScore of Turtle and Flood 1995, with the
+ * block bounds of Ding and Suel 2011).
+ *
+ * Scores are summed as integers: exact, in whatever order terms come, and so are the comparisons with bounds.
+ */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "mining/analyzer.h"
+#include "mining/bm25_index.h"
 #include "mining/select.h"
+#include "tandem/cache.h"
+#include "tandem/log.h"
+#include "tandem/machine.h"
 #include "tandem/memory.h"
 #include "tandem/openmp.h"
-#include "tandem/search.h"
 
-typedef struct {
-    uint32_t document, frequency;
-} posting;
+enum { WINDOW = 4096 };
 
-struct tandem_bm25 {
-    tandem_bm25_options options;
-    tandem_arena *arena; /* keys of the maps */
-    tandem_strmap *terms; /* term -> number */
-    size_t term_count, document_count;
-    posting *postings; /* of all terms, by document within one */
-    size_t *starts;    /* [term_count + 1] */
-    double *idf;       /* [term_count] */
-    double *norms;     /* [document_count] k1 * (1 - b + b * length / mean length) */
-};
-
-/* A list of term numbers. */
-typedef struct {
-    uint32_t *items;
-    size_t count, room;
-} number_list;
-
-static int number_list_add(number_list *list, size_t number)
+/* ---- from texts or the cache ----------------------------------------------------------------------- */
+static int cache_path(char **out, const tandem_text *documents, size_t count, tandem_analyzer analyzer)
 {
-    void *items = list->items;
-    int rc = tandem_grow(&items, &list->room, list->count + 1, sizeof *list->items);
-    list->items = items;
-    if (rc == 0) {
-        list->items[list->count++] = (uint32_t)number;
+    tandem_hasher *hasher = tandem_hasher_new();
+    if (!hasher) {
+        return TANDEM_ERROR;
+    }
+    tandem_hasher_string(hasher, "bm25 1"); /* to be raised when analysis or file form change */
+    tandem_hasher_int(hasher, analyzer);
+    tandem_hasher_int(hasher, (int64_t)count);
+    for (size_t i = 0; i < count; i++) {
+        tandem_hasher_field(hasher, documents[i].text, documents[i].length);
+    }
+    return tandem_cache_path(out, "bm25", tandem_hasher_done(hasher), ".bm25");
+}
+
+static int open_entry(tandem_bm25 **out, const char *path, size_t count, tandem_bm25_options options)
+{
+    int rc = tandem_bm25_open(out, path, options);
+    if (rc == TANDEM_OK && (*out)->footer.documents != count) {
+        tandem_bm25_free(*out);
+        *out = NULL;
+        rc = tandem_error("%s: not of these documents", path);
+    }
+    if (rc < 0 && rc != TANDEM_NOT_FOUND) {
+        tandem_log_warn("the cache entry is damaged and made anew: %s", tandem_error_message());
     }
     return rc;
 }
 
-/* ---- building ---------------------------------------------------------------------- */
-/* A posting before postings are put together by term. */
-typedef struct {
-    uint32_t term, document, frequency;
-} occurrence;
-
-typedef struct {
-    tandem_bm25 *index;
-    tandem_strmap *words; /* word as it stands -> number of its term, or STOPPED: stems each word once */
-    occurrence *all;      /* by document */
-    size_t count, room;
-    number_list terms; /* of the present document */
-    uint32_t *lengths; /* [documents] */
-} builder;
-
-#define STOPPED SIZE_MAX
-
-/* The number of a term, a new one if need be. */
-static int number_term(tandem_bm25 *index, const char *term, size_t length, size_t *number)
+/* From the cache, making the entry if need be. *out stays NULL where there is no cache that can be used. */
+static int use_cache(tandem_bm25 **out, const tandem_text *documents, size_t count, tandem_bm25_options options)
 {
-    if (tandem_strmap_find(index->terms, term, length, number)) {
+    char *path;
+    TANDEM_TRY(cache_path(&path, documents, count, options.analyzer));
+    if (!path) {
         return TANDEM_OK;
     }
-    if (index->term_count == UINT32_MAX) {
-        return tandem_error("more than %u different terms", UINT32_MAX);
+    int rc = open_entry(out, path, count, options);
+    if (rc < 0) {
+        rc = tandem_bm25_write(path, documents, count, options.analyzer);
+        if (rc == TANDEM_OK) {
+            rc = tandem_bm25_open(out, path, options);
+        }
     }
-    char *key = tandem_arena_strndup(index->arena, term, length);
-    if (!key) {
-        return TANDEM_ERROR;
+    if (rc < 0 && rc != TANDEM_INTERRUPTED) {
+        tandem_log_warn("the BM25 index is not cached: %s", tandem_error_message());
+        rc = TANDEM_OK;
     }
-    *number = index->term_count++;
-    int rc = tandem_strmap_add(index->terms, key, length, *number, NULL);
-    return rc < 0 ? rc : TANDEM_OK;
+    free(path);
+    return rc;
 }
 
-/* The number of the term of a word; STOPPED when it has none. */
-static int number_word(builder *b, char *word, size_t length, size_t *number)
+int tandem_bm25_new(tandem_bm25 **out, const tandem_text *documents, size_t count, tandem_bm25_options options,
+                    bool cache)
 {
-    if (tandem_strmap_find(b->words, word, length, number)) {
-        return TANDEM_OK;
+    tandem_buffer memory = TANDEM_BUFFER_INIT;
+    *out = NULL;
+    TANDEM_TRY(tandem_bm25_check_options(options));
+    if (cache) {
+        TANDEM_TRY(use_cache(out, documents, count, options));
+        if (*out) {
+            return TANDEM_OK;
+        }
     }
-    char *key = tandem_arena_strndup(b->index->arena, word, length);
-    if (!key) {
-        return TANDEM_ERROR;
+    int rc = tandem_bm25_build(NULL, &memory, documents, count, options.analyzer, TANDEM_BM25_RUN);
+    if (rc < 0) {
+        tandem_buffer_free(&memory);
+        return rc;
     }
-    size_t term = tandem_word_to_term(word, length);
-    *number = STOPPED;
-    if (term > 0) {
-        TANDEM_TRY(number_term(b->index, word, term, number));
-    }
-    int rc = tandem_strmap_add(b->words, key, length, *number, NULL);
-    return rc < 0 ? rc : TANDEM_OK;
+    size_t size = memory.length;
+    return tandem_bm25_from_memory(out, tandem_buffer_take(&memory), size, options);
+}
+
+int tandem_bm25_write(const char *path, const tandem_text *documents, size_t count, tandem_analyzer analyzer)
+{
+    return tandem_bm25_build(path, NULL, documents, count, analyzer, TANDEM_BM25_RUN);
+}
+
+/* ---- queries ------------------------------------------------------------------------------------------ */
+typedef struct {
+    uint32_t number;
+    float weight; /* what the term adds at most */
+} query_term;
+
+/* The different terms that a document has. */
+typedef struct {
+    query_term *terms; /* by number */
+    size_t count, room;
+    double scale; /* scores times this are summed as integers; a power of two */
+} bm25_query;
+
+static int add_term(bm25_query *query, uint32_t number)
+{
+    void *terms = query->terms;
+    TANDEM_TRY(tandem_grow(&terms, &query->room, query->count + 1, sizeof *query->terms));
+    query->terms = terms;
+    query->terms[query->count++] = (query_term){number, 1};
+    return TANDEM_OK;
 }
 
 static int compare_terms(const void *left, const void *right)
 {
-    uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
+    uint32_t a = ((const query_term *)left)->number, b = ((const query_term *)right)->number;
     return (a > b) - (a < b);
 }
 
-static int add_occurrences(builder *b, uint32_t document)
+/* Puts equal terms together and weighs them. All weights together stay below 2^62 in integers. */
+static void weigh_terms(bm25_query *query, const tandem_bm25 *index)
 {
-    const number_list *terms = &b->terms;
-    qsort(terms->items, terms->count, sizeof *terms->items, compare_terms);
-    for (size_t i = 0, end; i < terms->count; i = end) {
-        for (end = i + 1; end < terms->count && terms->items[end] == terms->items[i];) {
+    size_t kept = 0;
+    double total = 0;
+    if (query->count > 0) {
+        qsort(query->terms, query->count, sizeof *query->terms, compare_terms);
+    }
+    for (size_t i = 0, end; i < query->count; i = end) {
+        query_term term = query->terms[i];
+        for (end = i + 1; end < query->count && query->terms[end].number == term.number;) {
             end++;
         }
-        void *items = b->all;
-        int rc = tandem_grow(&items, &b->room, b->count + 1, sizeof *b->all);
-        b->all = items;
-        TANDEM_TRY(rc);
-        b->all[b->count++] = (occurrence){terms->items[i], document, (uint32_t)(end - i)};
+        double n = (double)index->footer.filled, df = (double)tandem_bm25_frequency(index, term.number);
+        float idf = (float)log(1 + (n - df + 0.5) / (df + 0.5));
+        term.weight = (float)(end - i) * idf;
+        total += (double)term.weight;
+        query->terms[kept++] = term;
     }
-    return TANDEM_OK;
+    query->count = kept;
+    query->scale = total > 0 ? ldexp(1, 60 - ilogb(total)) : 1;
 }
 
-static int add_document(builder *b, const tandem_text *text, uint32_t document)
+static int read_query(bm25_query *query, const tandem_bm25 *index, const tandem_text *text)
 {
     tandem_words words = tandem_words_of(text->text, text->length);
     int rc;
-    b->terms.count = 0;
+    query->count = 0;
     while ((rc = tandem_words_next(&words)) > 0) {
-        size_t number;
-        TANDEM_TRY_GOTO(rc, done, number_word(b, words.word.data, words.word.length, &number));
-        if (number != STOPPED) {
-            TANDEM_TRY_GOTO(rc, done, number_list_add(&b->terms, number));
-        }
-    }
-    if (rc == 0 && b->terms.count > UINT32_MAX) {
-        rc = tandem_error("document '%s' has more than %u words", text->id, UINT32_MAX);
-    }
-    if (rc == 0 && b->terms.count > 0) {
-        b->lengths[document] = (uint32_t)b->terms.count;
-        rc = add_occurrences(b, document);
-    }
-done:
-    tandem_buffer_free(&words.word);
-    return rc;
-}
-
-/* Counting sort by term; documents stay in order within one. */
-static int gather_postings(tandem_bm25 *index, const occurrence *all, size_t count)
-{
-    index->starts = tandem_alloc(index->term_count + 2, sizeof *index->starts);
-    index->postings = tandem_alloc(count, sizeof *index->postings);
-    if (!index->starts || !index->postings) {
-        return TANDEM_ERROR;
-    }
-    size_t *next = index->starts + 1; /* next[t] moves from the start of t to its end */
-    for (size_t i = 0; i < count; i++) {
-        next[all[i].term + 1]++;
-    }
-    for (size_t term = 0; term < index->term_count; term++) {
-        next[term + 1] += next[term];
-    }
-    for (size_t i = 0; i < count; i++) {
-        index->postings[next[all[i].term]++] = (posting){all[i].document, all[i].frequency};
-    }
-    return TANDEM_OK;
-}
-
-/* Documents without a term count neither for idf nor for the mean length, as in
- * Lucene. */
-static int weigh(tandem_bm25 *index, const uint32_t *lengths)
-{
-    index->idf = tandem_alloc(index->term_count, sizeof *index->idf);
-    index->norms = tandem_alloc(index->document_count, sizeof *index->norms);
-    if (!index->idf || !index->norms) {
-        return TANDEM_ERROR;
-    }
-    double filled = 0, total = 0;
-    for (size_t d = 0; d < index->document_count; d++) {
-        filled += lengths[d] > 0;
-        total += lengths[d];
-    }
-    double mean = filled > 0 ? total / filled : 1;
-    tandem_bm25_options o = index->options;
-    for (size_t d = 0; d < index->document_count; d++) {
-        index->norms[d] = o.k1 * (1 - o.b + o.b * lengths[d] / mean);
-    }
-    for (size_t term = 0; term < index->term_count; term++) {
-        double df = (double)(index->starts[term + 1] - index->starts[term]);
-        index->idf[term] = log1p((filled - df + 0.5) / (df + 0.5));
-    }
-    return TANDEM_OK;
-}
-
-static int build(builder *b, const tandem_text *documents, size_t count)
-{
-    tandem_bm25 *index = b->index;
-    index->arena = tandem_arena_new();
-    index->terms = tandem_strmap_new(0);
-    b->words = tandem_strmap_new(0);
-    b->lengths = tandem_alloc(count, sizeof *b->lengths);
-    if (!index->arena || !index->terms || !b->words || !b->lengths) {
-        return TANDEM_ERROR;
-    }
-    for (size_t d = 0; d < count; d++) {
-        TANDEM_TRY(add_document(b, &documents[d], (uint32_t)d));
-    }
-    TANDEM_TRY(gather_postings(index, b->all, b->count));
-    return weigh(index, b->lengths);
-}
-
-int tandem_bm25_new(tandem_bm25 **out, const tandem_text *documents, size_t count, tandem_bm25_options options)
-{
-    *out = NULL;
-    if (!(options.k1 >= 0 && isfinite(options.k1) && options.b >= 0 && options.b <= 1)) {
-        return tandem_error_code(TANDEM_USAGE, "BM25 with k1 %g, b %g; expected k1 >= 0 and b between 0 and 1",
-                                 options.k1, options.b);
-    }
-    if (count > UINT32_MAX) {
-        return tandem_error("%zu documents are more than 32-bit indices can name", count);
-    }
-    builder b = {.index = tandem_alloc(1, sizeof(tandem_bm25))};
-    if (!b.index) {
-        return TANDEM_ERROR;
-    }
-    b.index->options = options;
-    b.index->document_count = count;
-    int rc = build(&b, documents, count);
-    tandem_strmap_free(b.words);
-    free(b.all);
-    free(b.terms.items);
-    free(b.lengths);
-    if (rc < 0) {
-        tandem_bm25_free(b.index);
-        return rc;
-    }
-    *out = b.index;
-    return TANDEM_OK;
-}
-
-void tandem_bm25_free(tandem_bm25 *index)
-{
-    if (!index) {
-        return;
-    }
-    tandem_strmap_free(index->terms);
-    tandem_arena_free(index->arena);
-    free(index->postings);
-    free(index->starts);
-    free(index->idf);
-    free(index->norms);
-    free(index);
-}
-
-/* ---- queries ------------------------------------------------------------------------- */
-/* Appends the terms of a query, one that occurs twice twice; terms that no document
- * has are left out. */
-static int append_query(number_list *out, const tandem_bm25 *index, const tandem_text *query)
-{
-    tandem_words words = tandem_words_of(query->text, query->length);
-    int rc;
-    while ((rc = tandem_words_next(&words)) > 0) {
-        size_t length = tandem_word_to_term(words.word.data, words.word.length), number;
-        if (length > 0 && tandem_strmap_find(index->terms, words.word.data, length, &number)) {
-            rc = number_list_add(out, number);
+        size_t length = tandem_word_to_term(words.word.data, words.word.length, index->options.analyzer);
+        uint32_t number;
+        if (length > 0 && tandem_bm25_find(index, words.word.data, length, &number)) {
+            rc = add_term(query, number);
             if (rc < 0) {
                 break;
             }
         }
     }
     tandem_buffer_free(&words.word);
+    if (rc == TANDEM_OK) {
+        weigh_terms(query, index);
+    }
     return rc;
 }
 
-static double term_score(const tandem_bm25 *index, uint32_t term, posting p)
+/* What a term adds. In float this never falls when the frequency grows or the length shrinks: each operation is
+ * monotonic, and so is its rounding. So the bounds of blocks hold. */
+static int64_t contribution(const tandem_bm25 *index, float weight, double scale, uint32_t frequency, uint8_t norm)
 {
-    return index->idf[term] * p.frequency / (p.frequency + index->norms[p.document]);
+    return (int64_t)((double)(weight - weight / (1 + (float)frequency * index->inverses[norm])) * scale);
 }
 
-/* What a thread needs for one query at a time. */
+static float score_of(int64_t sum, double scale)
+{
+    return (float)((double)sum / scale);
+}
+
+/* ---- cursors --------------------------------------------------------------------------------------------- */
+/* A place in the postings of a term. */
 typedef struct {
-    double *scores;               /* [documents], 0 between queries */
-    tandem_candidate *candidates; /* [documents] those with a score */
+    float weight;
+    uint64_t first, end, block; /* of the term's blocks; the present one */
+    bool unpacked;              /* the present block */
+    size_t at, count;           /* in it */
+    int64_t bound;              /* of what the term adds in the window */
+    tandem_bm25_postings postings;
+} cursor;
+
+/* What threads need for one query at a time. */
+typedef struct {
+    bm25_query query;
+    cursor *cursors;
+    cursor **order; /* by bound, those with postings left */
+    size_t cursor_room, order_room;
+    tandem_candidate *best; /* [k] a heap, the worst at its root */
+    size_t best_count;
+    int64_t floor; /* a sum that is not above it is not among the k best */
+    int64_t sums[WINDOW];
+    uint64_t found[WINDOW / 64]; /* bit d: the window's document d has a sum */
+    uint16_t survivors[WINDOW];
 } scratch;
 
-static void search_query(tandem_hits *out, const tandem_bm25 *index, size_t query, const uint32_t *terms, size_t count,
-                         scratch *own, const uint32_t *tie_ranks)
+typedef struct {
+    const tandem_bm25 *index;
+    size_t k;
+    const uint32_t *tie_ranks;
+} search;
+
+static void skip_blocks(const tandem_bm25 *index, cursor *c, uint64_t document)
 {
-    size_t found = 0;
-    for (size_t i = 0; i < count; i++) {
-        for (size_t p = index->starts[terms[i]]; p < index->starts[terms[i] + 1]; p++) {
-            uint32_t document = index->postings[p].document;
-            if (own->scores[document] == 0) { /* every contribution is above 0 */
-                own->candidates[found++].document = document;
-            }
-            own->scores[document] += term_score(index, terms[i], index->postings[p]);
-        }
+    while (c->block < c->end && index->blocks[c->block].last < document) {
+        c->block++;
+        c->unpacked = false;
     }
-    for (size_t i = 0; i < found; i++) {
-        uint32_t document = own->candidates[i].document;
-        own->candidates[i].score = (float)own->scores[document];
-        own->scores[document] = 0;
-    }
-    tandem_candidates_select(own->candidates, found, out->k, tie_ranks);
-    size_t kept = found < out->k ? found : out->k;
-    tandem_candidates_sort(own->candidates, kept, tie_ranks);
-    tandem_hits_set(out, query, own->candidates, kept);
 }
 
-/* A scratch for each of `threads`; their memory starts at [0]. */
-static int make_scratches(scratch *out, size_t threads, size_t documents)
+/* Moves on to the first posting at `document` or after it; false when there is none. */
+static bool seek(const tandem_bm25 *index, cursor *c, uint64_t document)
 {
-    size_t cells;
-    if (!tandem_size_mul(&cells, threads, documents)) {
-        return tandem_error("%zu documents do not fit in memory", documents);
+    skip_blocks(index, c, document);
+    if (c->block == c->end) {
+        return false;
     }
-    out[0].scores = tandem_alloc(cells, sizeof *out->scores);
-    out[0].candidates = tandem_alloc(cells, sizeof *out->candidates);
-    if (!out[0].scores || !out[0].candidates) {
-        return TANDEM_ERROR;
+    if (!c->unpacked) {
+        tandem_bm25_unpack(&c->postings, index, c->block, c->first);
+        c->unpacked = true;
+        c->at = 0;
+        c->count = index->blocks[c->block].count + 1u;
     }
-    for (size_t i = 1; i < threads; i++) {
-        out[i] = (scratch){out[0].scores + i * documents, out[0].candidates + i * documents};
+    while (c->postings.documents[c->at] < document) { /* the last one is not */
+        c->at++;
+    }
+    return true;
+}
+
+/* The bound for documents `low` .. `high` - 1; false when the term has no posting left. */
+static bool bound_window(const tandem_bm25 *index, cursor *c, double scale, uint64_t low, uint64_t high)
+{
+    skip_blocks(index, c, low);
+    c->bound = 0;
+    for (uint64_t b = c->block; b < c->end; b++) {
+        const tandem_bm25_block *block = &index->blocks[b];
+        if (b > c->first && block[-1].last + 1ull >= high) {
+            break;
+        }
+        int64_t bound = contribution(index, c->weight, scale, block->max_frequency, block->min_norm);
+        c->bound = bound > c->bound ? bound : c->bound;
+    }
+    return c->block < c->end;
+}
+
+/* ---- the k best --------------------------------------------------------------------------------------------- */
+static void sift_up(tandem_candidate *heap, size_t at, const uint32_t *ranks)
+{
+    while (at > 0 && tandem_candidate_before(heap[(at - 1) / 2], heap[at], ranks)) {
+        tandem_candidate parent = heap[(at - 1) / 2];
+        heap[(at - 1) / 2] = heap[at];
+        heap[at] = parent;
+        at = (at - 1) / 2;
+    }
+}
+
+static void sift_down(tandem_candidate *heap, size_t count, const uint32_t *ranks)
+{
+    for (size_t at = 0, child; (child = 2 * at + 1) < count; at = child) {
+        if (child + 1 < count && tandem_candidate_before(heap[child], heap[child + 1], ranks)) {
+            child++;
+        }
+        if (!tandem_candidate_before(heap[at], heap[child], ranks)) {
+            return;
+        }
+        tandem_candidate kept = heap[at];
+        heap[at] = heap[child];
+        heap[child] = kept;
+    }
+}
+
+/* With k documents, only a sum that rounds to the k-th score at least comes before it. */
+static void offer(const search *s, scratch *own, uint64_t document, int64_t sum)
+{
+    const tandem_candidate item = {.score = score_of(sum, own->query.scale), .document = (uint32_t)document};
+    if (own->best_count < s->k) {
+        own->best[own->best_count++] = item;
+        sift_up(own->best, own->best_count - 1, s->tie_ranks);
+    } else if (tandem_candidate_before(item, own->best[0], s->tie_ranks)) {
+        own->best[0] = item;
+        sift_down(own->best, s->k, s->tie_ranks);
+    } else {
+        return;
+    }
+    if (own->best_count == s->k) {
+        own->floor = (int64_t)floor((double)nextafterf(own->best[0].score, -INFINITY) * own->query.scale);
+    }
+}
+
+/* ---- a window --------------------------------------------------------------------------------------------------- */
+/* The terms with postings left, by their bounds in the window. */
+static size_t order_cursors(const search *s, scratch *own, size_t count, uint64_t low, uint64_t high)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        cursor *c = own->order[i];
+        if (!bound_window(s->index, c, own->query.scale, low, high)) {
+            continue;
+        }
+        size_t at = kept++;
+        for (; at > 0 && own->order[at - 1]->bound > c->bound; at--) {
+            own->order[at] = own->order[at - 1];
+        }
+        own->order[at] = c;
+    }
+    return kept;
+}
+
+static void add_postings(const search *s, scratch *own, cursor *c, uint64_t low, uint64_t high)
+{
+    for (uint64_t from = low; seek(s->index, c, from);) {
+        for (; c->at < c->count && c->postings.documents[c->at] < high; c->at++) {
+            uint32_t document = c->postings.documents[c->at];
+            size_t place = document - low;
+            own->sums[place] += contribution(s->index, c->weight, own->query.scale, c->postings.frequencies[c->at],
+                                             s->index->norms[document]);
+            own->found[place / 64] |= 1ull << place % 64;
+        }
+        if (c->at < c->count) {
+            return;
+        }
+        from = s->index->blocks[c->block].last + 1ull;
+    }
+}
+
+/* Lists the documents with a sum, in ascending order. */
+static size_t list_found(scratch *own)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < WINDOW / 64; i++) {
+        for (uint64_t bits = own->found[i]; bits; bits &= bits - 1) {
+            own->survivors[count++] = (uint16_t)(i * 64 + (size_t)__builtin_ctzll(bits));
+        }
+        own->found[i] = 0;
+    }
+    return count;
+}
+
+/* Drops the documents that reach no place with `more`, which is the most that the terms to come can add. */
+static size_t drop_hopeless(scratch *own, size_t count, int64_t more)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint16_t place = own->survivors[i];
+        if (own->sums[place] + more > own->floor) {
+            own->survivors[kept++] = place;
+        } else {
+            own->sums[place] = 0;
+        }
+    }
+    return kept;
+}
+
+/* Adds what a term has for the documents that are left. */
+static void add_to_survivors(const search *s, scratch *own, cursor *c, size_t count, uint64_t low)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint64_t document = low + own->survivors[i];
+        if (!seek(s->index, c, document)) {
+            return;
+        }
+        if (c->postings.documents[c->at] == document) {
+            own->sums[own->survivors[i]] += contribution(s->index, c->weight, own->query.scale,
+                                                         c->postings.frequencies[c->at], s->index->norms[document]);
+        }
+    }
+}
+
+static void search_window(const search *s, scratch *own, size_t count, uint64_t low, uint64_t high)
+{
+    size_t lesser = 0; /* terms that find no document by themselves */
+    int64_t more = 0;  /* what they add together, at most */
+    while (lesser < count && more + own->order[lesser]->bound <= own->floor) {
+        more += own->order[lesser++]->bound;
+    }
+    if (lesser == count) {
+        return;
+    }
+    for (size_t i = lesser; i < count; i++) {
+        add_postings(s, own, own->order[i], low, high);
+    }
+    size_t left = list_found(own);
+    while (lesser > 0 && left > 0) {
+        left = drop_hopeless(own, left, more);
+        cursor *c = own->order[--lesser];
+        add_to_survivors(s, own, c, left, low);
+        more -= c->bound;
+    }
+    for (size_t i = 0; i < left; i++) {
+        uint16_t place = own->survivors[i];
+        if (own->sums[place] > own->floor) {
+            offer(s, own, low + place, own->sums[place]);
+        }
+        own->sums[place] = 0;
+    }
+}
+
+/* ---- a query ------------------------------------------------------------------------------------------------------ */
+static void start_cursor(cursor *c, const tandem_bm25 *index, query_term term)
+{
+    c->weight = term.weight;
+    c->first = c->block = index->first[term.number];
+    c->end = index->first[term.number + 1];
+    c->unpacked = false;
+}
+
+static int place_cursors(scratch *own, const tandem_bm25 *index)
+{
+    size_t count = own->query.count;
+    void *cursors = own->cursors;
+    void *order = own->order;
+    int rc = tandem_grow(&cursors, &own->cursor_room, count, sizeof *own->cursors);
+    own->cursors = cursors;
+    TANDEM_TRY(rc);
+    rc = tandem_grow(&order, &own->order_room, count, sizeof *own->order);
+    own->order = order;
+    TANDEM_TRY(rc);
+    for (size_t i = 0; i < count; i++) {
+        start_cursor(&own->cursors[i], index, own->query.terms[i]);
+        own->order[i] = &own->cursors[i];
     }
     return TANDEM_OK;
+}
+
+static int search_query(tandem_hits *out, const search *s, scratch *own, const tandem_text *text, size_t row)
+{
+    TANDEM_TRY(read_query(&own->query, s->index, text));
+    TANDEM_TRY(place_cursors(own, s->index));
+    size_t count = own->query.count;
+    uint64_t documents = s->index->footer.documents;
+    own->best_count = 0;
+    own->floor = -1;
+    for (uint64_t low = 0; low < documents; low += WINDOW) {
+        uint64_t high = documents - low < WINDOW ? documents : low + WINDOW;
+        count = order_cursors(s, own, count, low, high);
+        if (count == 0) {
+            break;
+        }
+        search_window(s, own, count, low, high);
+    }
+    tandem_candidates_sort(own->best, own->best_count, s->tie_ranks);
+    tandem_hits_set(out, row, own->best, own->best_count);
+    return TANDEM_OK;
+}
+
+static void free_scratches(scratch *scratches, size_t count)
+{
+    for (size_t i = 0; scratches && i < count; i++) {
+        free(scratches[i].query.terms);
+        free(scratches[i].cursors);
+        free(scratches[i].order);
+        free(scratches[i].best);
+    }
+    free(scratches);
+}
+
+static int make_scratches(scratch **out, size_t count, size_t k)
+{
+    *out = tandem_alloc(count, sizeof **out);
+    for (size_t i = 0; *out && i < count; i++) {
+        (*out)[i].best = tandem_alloc(k, sizeof *(*out)->best);
+        if (!(*out)[i].best) {
+            free_scratches(*out, count);
+            *out = NULL;
+        }
+    }
+    return *out ? TANDEM_OK : TANDEM_ERROR;
+}
+
+/* All queries; each thread has a scratch. */
+static int search_all(tandem_hits *out, const search *s, scratch *scratches, const tandem_text *queries, size_t count)
+{
+    int failed = TANDEM_OK;
+#pragma omp parallel for schedule(dynamic, 8)
+    for (size_t q = 0; q < count; q++) {
+        int rc = tandem_interrupted() ? TANDEM_INTERRUPTED
+                                      : search_query(out, s, &scratches[omp_get_thread_num()], &queries[q], q);
+        if (rc < 0) {
+#pragma omp atomic write
+            failed = rc;
+        }
+    }
+    if (failed == TANDEM_INTERRUPTED) {
+        return tandem_error_code(failed, "interrupted while searching");
+    }
+    return failed < 0 ? tandem_error("out of memory: the terms of a query") : TANDEM_OK;
 }
 
 int tandem_bm25_search(tandem_hits *out, const tandem_bm25 *index, const tandem_text *queries, size_t count, size_t k,
                        const uint32_t *tie_ranks)
 {
-    number_list terms = {0};
     size_t threads = (size_t)omp_get_max_threads();
-    int rc = tandem_hits_make(out, count, k, index->document_count);
-    if (rc < 0) {
-        return rc;
+    scratch *scratches;
+    TANDEM_TRY(tandem_hits_make(out, count, k, index->footer.documents));
+    const search s = {index, out->k, tie_ranks};
+    int rc = make_scratches(&scratches, threads, s.k);
+    if (rc == TANDEM_OK && s.k > 0) {
+        rc = search_all(out, &s, scratches, queries, count);
     }
-    size_t *starts = tandem_alloc(count + 1, sizeof *starts);
-    scratch *scratches = tandem_alloc(threads, sizeof *scratches);
-    if (!starts || !scratches) {
-        rc = TANDEM_ERROR;
-        goto done;
-    }
-    TANDEM_TRY_GOTO(rc, done, make_scratches(scratches, threads, index->document_count));
-    for (size_t q = 0; q < count; q++) {
-        TANDEM_TRY_GOTO(rc, done, append_query(&terms, index, &queries[q]));
-        starts[q + 1] = terms.count;
-    }
-#pragma omp parallel for schedule(dynamic, 8) num_threads((int)threads)
-    for (size_t q = 0; q < count; q++) {
-        scratch *own = &scratches[omp_get_thread_num()];
-        search_query(out, index, q, terms.items + starts[q], starts[q + 1] - starts[q], own, tie_ranks);
-    }
-done:
-    free(terms.items);
-    free(starts);
-    if (scratches) {
-        free(scratches[0].scores);
-        free(scratches[0].candidates);
-    }
-    free(scratches);
+    free_scratches(scratches, threads);
     if (rc < 0) {
         tandem_hits_free(out);
     }
     return rc;
 }
 
-static const posting *find_posting(const tandem_bm25 *index, uint32_t term, uint32_t document)
-{
-    size_t low = index->starts[term], end = index->starts[term + 1], high = end;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (index->postings[middle].document < document) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low < end && index->postings[low].document == document ? &index->postings[low] : NULL;
-}
-
+/* ---- single scores -------------------------------------------------------------------------------------------------- */
 int tandem_bm25_score(float *out, const tandem_bm25 *index, const tandem_text *query, uint32_t document)
 {
-    number_list terms = {0};
-    int rc = append_query(&terms, index, query);
-    double score = 0;
-    for (size_t i = 0; rc == 0 && i < terms.count; i++) { /* in the order of search_query: the same sum */
-        const posting *found = find_posting(index, terms.items[i], document);
-        score += found ? term_score(index, terms.items[i], *found) : 0;
+    bm25_query read = {0};
+    cursor c;
+    int64_t sum = 0;
+    int rc = read_query(&read, index, query);
+    for (size_t i = 0; rc == TANDEM_OK && i < read.count; i++) {
+        start_cursor(&c, index, read.terms[i]);
+        if (seek(index, &c, document) && c.postings.documents[c.at] == document) {
+            sum += contribution(index, c.weight, read.scale, c.postings.frequencies[c.at], index->norms[document]);
+        }
     }
-    *out = (float)score;
-    free(terms.items);
+    if (rc == TANDEM_OK) {
+        *out = score_of(sum, read.scale);
+    }
+    free(read.terms);
     return rc;
 }

@@ -75,7 +75,7 @@ static int mine_bm25(tandem_groups **out, const tandem_dataset *dataset, const t
     plain.absolute_margin = plain.relative_margin = (double)NAN;
     plain.negatives = negatives;
     TANDEM_TRY(tandem_bm25_new(&index, dataset->corpus.items, dataset->corpus.count,
-                               (tandem_bm25_options)TANDEM_BM25_OPTIONS_INIT));
+                               (tandem_bm25_options)TANDEM_BM25_OPTIONS_INIT, true));
     tandem_mining_source source = {.bm25 = index};
     int rc = mine_source(out, &statistics, dataset, split, &source, &plain);
     tandem_bm25_free(index);

@@ -30,6 +30,8 @@ void tandem_hasher_field(tandem_hasher *hasher, const void *data, size_t length)
 void tandem_hasher_string(tandem_hasher *hasher, const char *text); /* NULL is a value of its own */
 void tandem_hasher_int(tandem_hasher *hasher, int64_t value);
 void tandem_hasher_hash(tandem_hasher *hasher, tandem_hash value);
+/* Bytes alone, without their length: of nothing but these, the hash is tandem_hash_bytes of all. */
+void tandem_hasher_bytes(tandem_hasher *hasher, const void *data, size_t length);
 tandem_hash tandem_hasher_done(tandem_hasher *hasher); /* frees it */
 
 /* Of a file's bytes. */

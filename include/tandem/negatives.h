@@ -12,7 +12,7 @@
 #include "tandem/groups.h"
 #include "tandem/memory.h"
 #include "tandem/model.h"
-#include "tandem/search.h"
+#include "tandem/bm25.h"
 
 struct cJSON;
 

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "tandem/bm25.h"
 #include "tandem/dataset.h"
 #include "tandem/error.h"
 #include "tandem/metrics.h"
@@ -16,10 +17,11 @@ extern "C" {
 #endif
 
 /* First stage: top k of the corpus for every query judged in `qrels` that the dataset has; none is an
- * error. Document embeddings are cached when `cache` is set. The run is named after the model's
+ * error. With `cache`, document embeddings and the BM25 index are cached. The run is named after the model's
  * directory, or "bm25". */
 int tandem_retrieve_dense(tandem_run **out, tandem_model *model, const tandem_dataset *dataset, const tandem_qrels *qrels, size_t k, bool cache);
-int tandem_retrieve_bm25(tandem_run **out, const tandem_dataset *dataset, const tandem_qrels *qrels, size_t k);
+int tandem_retrieve_bm25(tandem_run **out, const tandem_dataset *dataset, const tandem_qrels *qrels, size_t k,
+                         tandem_bm25_options options, bool cache);
 
 /* Second stage: the cross-encoder's logit (first label) for the top `depth` of every
  * ranking. The result holds those documents only. A query or document that the dataset lacks is an

@@ -157,6 +157,13 @@ def terms(text):
             yield porter(word)
 
 
+def norm_length(length):
+    """What Lucene's norm of one byte leaves of a length: the part above 24 keeps its four highest bits."""
+    excess = max(length - 24, 0)
+    drop = max(excess.bit_length() - 4, 0)
+    return length - excess + (excess >> drop << drop)
+
+
 def bm25(corpus, queries, k1=0.9, b=0.4):
     postings, lengths = defaultdict(list), {}
     for document, text in corpus.items():
@@ -166,6 +173,7 @@ def bm25(corpus, queries, k1=0.9, b=0.4):
             postings[term].append((document, count))
     n = sum(length > 0 for length in lengths.values())
     mean = sum(lengths.values()) / n
+    lengths = {document: norm_length(length) for document, length in lengths.items()}
     for query, text in queries.items():
         scores = defaultdict(float)
         for term in terms(text):
@@ -200,17 +208,17 @@ def check_bm25(folder):
     assert run.keys() == queries.keys()
     for query, expected in bm25(corpus, queries):
         for document, score in run[query].items():
-            # Scores are floats of up to a hundred summed terms, written in full.
-            assert abs(score - expected[document]) <= 1e-6 * score, (query, document, score, expected[document])
+            # Each term is computed by five operations in float, the longest of whose results is its weight.
+            assert abs(score - expected[document]) <= 2e-6 * score, (query, document, score, expected[document])
         lowest = min(run[query].values())
-        better = {d for d, s in expected.items() if s > lowest * (1 + 1e-6)}
+        better = {d for d, s in expected.items() if s > lowest * (1 + 2e-6)}
         assert better <= run[query].keys(), (query, better - run[query].keys())
 
     scores = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut_10", "recall_100"}).evaluate(run)
     ndcg, recall = (sum(s[name] for s in scores.values()) / len(qrels) for name in ("ndcg_cut_10", "recall_100"))
     print(f"BM25 on SciFact: nDCG@10 {ndcg:.4f}, recall@100 {recall:.4f} (Anserini .6789, .9253)")
-    # Anserini rounds lengths to a byte and splits some words otherwise: about a query's worth.
-    assert abs(ndcg - 0.6789) < 0.01 and abs(recall - 0.9253) < 0.01
+    # The same analysis and the same scores: the published digits.
+    assert round(ndcg, 4) == 0.6789 and round(recall, 4) == 0.9253
 
 
 with tempfile.TemporaryDirectory() as folder:

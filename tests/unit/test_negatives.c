@@ -658,7 +658,7 @@ static void test_bm25_source(void **state)
     w.documents[2] = text_of("d2", "fish");
     w.documents[3] = text_of("d3", "The red of a red fish");
     judge(&w, 0, positives, 1);
-    assert_int_equal(tandem_bm25_new(&index, w.documents, 4, (tandem_bm25_options)TANDEM_BM25_OPTIONS_INIT), 0);
+    assert_int_equal(tandem_bm25_new(&index, w.documents, 4, (tandem_bm25_options)TANDEM_BM25_OPTIONS_INIT, false), 0);
     const tandem_mining_source source = {.bm25 = index};
     assert_int_equal(mine_sources(&groups, &statistics, &w, &source, 1, options_of(0, 4, 4)), 0);
     expect_negatives(groups, 0, "d3 d2"); /* d0 shares no word */
