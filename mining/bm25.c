@@ -22,7 +22,7 @@
 
 enum { WINDOW = 4096 };
 
-/* ---- from texts or the cache ----------------------------------------------------------------------- */
+/* ---- from texts or the cache ------------------------------------------------------------- */
 static int cache_path(char **out, const tandem_text *documents, size_t count, tandem_analyzer analyzer)
 {
     tandem_hasher *hasher = tandem_hasher_new();
@@ -101,7 +101,7 @@ int tandem_bm25_write(const char *path, const tandem_text *documents, size_t cou
     return tandem_bm25_build(path, NULL, documents, count, analyzer, TANDEM_BM25_RUN);
 }
 
-/* ---- queries ------------------------------------------------------------------------------------------ */
+/* ---- queries ----------------------------------------------------------------------------- */
 typedef struct {
     uint32_t number;
     float weight; /* what the term adds at most */
@@ -186,7 +186,7 @@ static float score_of(int64_t sum, double scale)
     return (float)((double)sum / scale);
 }
 
-/* ---- cursors --------------------------------------------------------------------------------------------- */
+/* ---- cursors ----------------------------------------------------------------------------- */
 /* A place in the postings of a term. */
 typedef struct {
     float weight;
@@ -260,7 +260,7 @@ static bool bound_window(const tandem_bm25 *index, cursor *c, double scale, uint
     return c->block < c->end;
 }
 
-/* ---- the k best --------------------------------------------------------------------------------------------- */
+/* ---- the k best -------------------------------------------------------------------------- */
 static void sift_up(tandem_candidate *heap, size_t at, const uint32_t *ranks)
 {
     while (at > 0 && tandem_candidate_before(heap[(at - 1) / 2], heap[at], ranks)) {
@@ -304,7 +304,7 @@ static void offer(const search *s, scratch *own, uint64_t document, int64_t sum)
     }
 }
 
-/* ---- a window --------------------------------------------------------------------------------------------------- */
+/* ---- a window ---------------------------------------------------------------------------- */
 /* The terms with postings left, by their bounds in the window. */
 static size_t order_cursors(const search *s, scratch *own, size_t count, uint64_t low, uint64_t high)
 {
@@ -412,7 +412,7 @@ static void search_window(const search *s, scratch *own, size_t count, uint64_t 
     }
 }
 
-/* ---- a query ------------------------------------------------------------------------------------------------------ */
+/* ---- a query ----------------------------------------------------------------------------- */
 static void start_cursor(cursor *c, const tandem_bm25 *index, query_term term)
 {
     c->weight = term.weight;
@@ -521,7 +521,7 @@ int tandem_bm25_search(tandem_hits *out, const tandem_bm25 *index, const tandem_
     return rc;
 }
 
-/* ---- single scores -------------------------------------------------------------------------------------------------- */
+/* ---- single scores ----------------------------------------------------------------------- */
 int tandem_bm25_score(float *out, const tandem_bm25 *index, const tandem_text *query, uint32_t document)
 {
     bm25_query read = {0};

@@ -56,7 +56,7 @@ typedef struct {
     size_t last_run_words;
 } builder;
 
-/* ---- counting ---------------------------------------------------------------------------------- */
+/* ---- counting ---------------------------------------------------------------------------- */
 static int number_term(builder *b, const char *term, size_t length, size_t *number)
 {
     if (tandem_strmap_find(b->terms, term, length, number)) {
@@ -154,7 +154,7 @@ done:
     return rc;
 }
 
-/* ---- runs ------------------------------------------------------------------------------------------ */
+/* ---- runs -------------------------------------------------------------------------------- */
 /* Where the postings of each term go, as starts[term] of `words` words in all; by counting. */
 static size_t *place_terms(const builder *b, size_t *words)
 {
@@ -239,7 +239,7 @@ static int add_documents(builder *b, const tandem_text *documents, size_t count)
     return rc < 0 ? rc : TANDEM_OK;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------- */
 static int put(sink *s, const void *data, size_t size)
 {
     if (size == 0) {
@@ -400,7 +400,7 @@ done:
     return rc;
 }
 
-/* ---- all of it ----------------------------------------------------------------------------------------------- */
+/* ---- all of it --------------------------------------------------------------------------- */
 static int invert(builder *b, const tandem_text *documents, size_t count)
 {
     if (count > UINT32_MAX) {

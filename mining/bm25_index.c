@@ -11,7 +11,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "an index lies in its 
 _Static_assert(sizeof(tandem_bm25_header) == 16 && sizeof(tandem_bm25_block) == 24 && sizeof(tandem_bm25_footer) == 72,
                "the parts of an index have the sizes that docs/formats.md gives");
 
-/* ---- lengths ------------------------------------------------------------------------------- */
+/* ---- lengths ----------------------------------------------------------------------------- */
 enum { EXACT = 24 }; /* lengths below it are coded as they are, larger ones by their excess as a small float */
 
 /* The bits below the highest four of x go, and are counted. */
@@ -36,7 +36,7 @@ uint32_t tandem_bm25_length(uint8_t norm)
     return norm < EXACT ? norm : EXACT + length;
 }
 
-/* ---- blocks ---------------------------------------------------------------------------------- */
+/* ---- blocks ------------------------------------------------------------------------------ */
 static void put_bits(unsigned char *out, size_t at, uint32_t value)
 {
     uint64_t word;
@@ -106,7 +106,7 @@ void tandem_bm25_unpack(tandem_bm25_postings *out, const tandem_bm25 *index, uin
     }
 }
 
-/* ---- the dictionary ----------------------------------------------------------------------------- */
+/* ---- the dictionary ---------------------------------------------------------------------- */
 static int compare_bytes(const char *a, size_t a_length, const char *b, size_t b_length)
 {
     int order = memcmp(a, b, a_length < b_length ? a_length : b_length);
@@ -144,7 +144,7 @@ uint64_t tandem_bm25_frequency(const tandem_bm25 *index, uint32_t term)
     return (last - index->first[term]) * TANDEM_BM25_BLOCK + index->blocks[last].count + 1u;
 }
 
-/* ---- opening -------------------------------------------------------------------------------------- */
+/* ---- opening ----------------------------------------------------------------------------- */
 typedef struct {
     const unsigned char *data;
     size_t size, at;

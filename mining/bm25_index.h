@@ -66,11 +66,11 @@ struct tandem_bm25 {
     float inverses[TANDEM_BM25_NORMS]; /* 1 / (k1 * (1 - b + b * length / mean)) by norm */
 };
 
-/* ---- lengths: SmallFloat.intToByte4 of Lucene ------------------------------------------------- */
+/* ---- lengths: SmallFloat.intToByte4 of Lucene -------------------------------------------- */
 uint8_t tandem_bm25_norm(uint32_t length);
 uint32_t tandem_bm25_length(uint8_t norm); /* the least one that is coded so */
 
-/* ---- blocks ------------------------------------------------------------------------------------- */
+/* ---- blocks ------------------------------------------------------------------------------ */
 typedef struct {
     uint32_t documents[TANDEM_BM25_BLOCK], frequencies[TANDEM_BM25_BLOCK];
 } tandem_bm25_postings;
@@ -90,13 +90,13 @@ size_t tandem_bm25_pack(unsigned char *out, tandem_bm25_block *block, const tand
 /* The postings of block `b`, whose term begins with block `first`. */
 void tandem_bm25_unpack(tandem_bm25_postings *out, const tandem_bm25 *index, uint64_t b, uint64_t first);
 
-/* ---- the dictionary --------------------------------------------------------------------------------- */
+/* ---- the dictionary ---------------------------------------------------------------------- */
 /* The number of a term; false when no document has it. */
 bool tandem_bm25_find(const tandem_bm25 *index, const char *term, size_t length, uint32_t *number);
 /* Number of documents that have it. */
 uint64_t tandem_bm25_frequency(const tandem_bm25 *index, uint32_t term);
 
-/* ---- making (bm25_build.c) ---------------------------------------------------------------------------- */
+/* ---- making (bm25_build.c) --------------------------------------------------------------- */
 /* What a run of TANDEM_BM25_RUN occurrences takes, 12 bytes each and 8 when sorted, is 160 MB. */
 enum { TANDEM_BM25_RUN = 8 << 20 };
 
@@ -104,7 +104,7 @@ enum { TANDEM_BM25_RUN = 8 << 20 };
 int tandem_bm25_build(const char *path, tandem_buffer *memory, const tandem_text *documents, size_t count,
                       tandem_analyzer analyzer, size_t run);
 
-/* ---- opening (bm25_index.c) ----------------------------------------------------------------------------- */
+/* ---- opening (bm25_index.c) -------------------------------------------------------------- */
 /* Takes over `memory` (malloc'ed), also on failure. */
 int tandem_bm25_from_memory(tandem_bm25 **out, char *memory, size_t size, tandem_bm25_options options);
 int tandem_bm25_check_options(tandem_bm25_options options);

@@ -64,7 +64,7 @@ int tandem_mining_sources_make(tandem_mining_sources *out, const tandem_mining_m
             TANDEM_TRY(make_dense(store, models->retrievers[i], dataset, split));
         } else {
             TANDEM_TRY(tandem_bm25_new(&store->bm25, dataset->corpus.items, dataset->corpus.count,
-                                       (tandem_bm25_options)TANDEM_BM25_OPTIONS_INIT));
+                                       (tandem_bm25_options)TANDEM_BM25_OPTIONS_INIT, true));
         }
         out->items[i] = (tandem_mining_source){.documents = {store->documents, store->document_shards},
                                                .queries = {store->queries, store->query_shards},

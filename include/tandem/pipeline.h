@@ -23,6 +23,26 @@ int tandem_retrieve_dense(tandem_run **out, tandem_model *model, const tandem_da
 int tandem_retrieve_bm25(tandem_run **out, const tandem_dataset *dataset, const tandem_qrels *qrels, size_t k,
                          tandem_bm25_options options, bool cache);
 
+/* Several first stages joined. Of each run, a document has
+ *  - by reciprocal rank (Cormack, Clarke and Buettcher 2009): 1 / (rrf_k + rank), and 0 where it is missing;
+ *  - by min-max: (score - worst) / (best - worst) of the query, 0 where it is missing, 1 where all scores are one;
+ *  - by z-score: (score - mean) / deviation of the query, and the least of these where it is missing;
+ * and its score is the weighted sum over the runs. */
+typedef enum { TANDEM_HYBRID_RRF, TANDEM_HYBRID_MIN_MAX, TANDEM_HYBRID_Z_SCORE } tandem_hybrid_method;
+
+typedef struct {
+    tandem_hybrid_method method;
+    double rrf_k;          /* >= 0 */
+    const double *weights; /* [runs] none below 0, not all 0; NULL: 1 each */
+} tandem_hybrid;
+
+#define TANDEM_HYBRID_INIT {TANDEM_HYBRID_RRF, 60.0, NULL}
+
+/* The `top` best of every query that one of the runs has; a run that lacks a query adds nothing to it. Errors: an
+ * infinite score that is to be scaled; k or a weight out of range (TANDEM_USAGE). */
+int tandem_hybrid_fuse(tandem_run **out, const char *name, const tandem_run *const *runs, size_t count,
+                       const tandem_hybrid *how, size_t top);
+
 /* Second stage: the cross-encoder's logit (first label) for the top `depth` of every
  * ranking. The result holds those documents only. A query or document that the dataset lacks is an
  * error, and so is a bi-encoder or an empty run. */

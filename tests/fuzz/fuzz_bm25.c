@@ -1,5 +1,6 @@
-/* BM25 indexes. The input edits a valid index: three bytes an edit, place and value; what an odd byte more says is cut
- * off its end. The checksum is made right again, so that the checks behind it are met. What opens must be searchable. */
+/* BM25 indexes. The input edits a valid index: three bytes an edit, place and value; what an odd byte more says is
+ * cut off its end. The checksum is made right again, so that the checks behind it are met. What opens must be
+ * searchable. */
 #include <stdlib.h>
 #include <string.h>
 

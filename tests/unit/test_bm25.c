@@ -123,7 +123,8 @@ static tandem_text text_of(const char *id, const char *text)
 static tandem_bm25 *index_of(const tandem_text *documents, size_t count)
 {
     tandem_bm25 *index;
-    assert_int_equal(tandem_bm25_new(&index, documents, count, (tandem_bm25_options)TANDEM_BM25_OPTIONS_INIT, false), 0);
+    const tandem_bm25_options options = TANDEM_BM25_OPTIONS_INIT;
+    assert_int_equal(tandem_bm25_new(&index, documents, count, options, false), 0);
     return index;
 }
 

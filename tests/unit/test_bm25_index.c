@@ -58,7 +58,7 @@ static int free_corpus(void **state)
     return remove_folder(state);
 }
 
-/* ---- searching ------------------------------------------------------------------------------------- */
+/* ---- searching --------------------------------------------------------------------------- */
 /* The k best by the score of every document that has a term of the query. */
 static size_t search_all(tandem_candidate *out, const tandem_bm25 *index, const tandem_text *query, size_t k)
 {
@@ -76,7 +76,8 @@ static void test_nothing_is_lost(void **state)
 {
     (void)state;
     static tandem_candidate expected[DOCUMENTS];
-    const tandem_bm25_options settings[] = {{0.9, 0.4, 0}, {1.2, 0.75, TANDEM_ANALYZER_STANDARD}, {0, 1, 0}, {20, 1, 0}};
+    const tandem_bm25_options settings[] = {
+        {0.9, 0.4, TANDEM_ANALYZER_ENGLISH}, {1.2, 0.75, TANDEM_ANALYZER_STANDARD}, {0, 1, 0}, {20, 1, 0}};
     const size_t depths[] = {1, 10, 300, DOCUMENTS};
     for (size_t i = 0; i < 4; i++) {
         tandem_bm25 *index;
@@ -96,14 +97,14 @@ static void test_nothing_is_lost(void **state)
     }
 }
 
-/* ---- lengths ------------------------------------------------------------------------------------------ */
+/* ---- lengths ----------------------------------------------------------------------------- */
 /* Values that SmallFloat.intToByte4 and byte4ToInt of Lucene give. */
 static void test_lengths(void **state)
 {
     (void)state;
-    const uint32_t lengths[][3] = {{0, 0, 0}, {1, 1, 1}, {24, 24, 24}, {39, 39, 39}, {40, 40, 40}, {41, 40, 40}, {42, 41, 42},
-                                   {55, 47, 54}, {56, 48, 56}, {60, 49, 60}, {100, 57, 96}, {1000, 87, 984},
-                                   {INT32_MAX, 255, 2013265944}};
+    const uint32_t lengths[][3] = {{0, 0, 0},     {1, 1, 1},    {24, 24, 24}, {39, 39, 39},   {40, 40, 40},
+                                   {41, 40, 40},  {42, 41, 42}, {55, 47, 54}, {56, 48, 56},   {60, 49, 60},
+                                   {100, 57, 96}, {1000, 87, 984}, {INT32_MAX, 255, 2013265944}};
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         assert_int_equal(tandem_bm25_norm(lengths[i][0]), lengths[i][1]);
         assert_int_equal(tandem_bm25_length((uint8_t)lengths[i][1]), lengths[i][2]);
@@ -113,7 +114,7 @@ static void test_lengths(void **state)
     }
 }
 
-/* ---- files ---------------------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------------- */
 static void assert_same_bytes(const char *left, const char *right)
 {
     tandem_hash a, b;
@@ -150,7 +151,8 @@ static void test_what_is_no_index(void **state)
     size_t size;
     assert_int_equal(tandem_bm25_open(&index, in_folder("none.bm25"), OPTIONS), TANDEM_NOT_FOUND);
     assert_null(index);
-    assert_fails(tandem_bm25_open(&index, put_file("text.bm25", "no index"), OPTIONS), "text.bm25: no BM25 index (8 bytes)");
+    assert_fails(tandem_bm25_open(&index, put_file("text.bm25", "no index"), OPTIONS),
+                 "text.bm25: no BM25 index (8 bytes)");
     assert_int_equal(tandem_bm25_write(path, documents, 20, TANDEM_ANALYZER_ENGLISH), 0);
     const tandem_bm25_options other = {0.9, 0.4, TANDEM_ANALYZER_STANDARD};
     assert_fails(tandem_bm25_open(&index, path, other), "small.bm25: a BM25 index of analyzer 0; expected 1");
