@@ -113,6 +113,7 @@ int tandem_command_unknown(char *const *words, size_t count);
 
 extern const tandem_command tandem_command_data_import;
 extern const tandem_command tandem_command_data_check;
+extern const tandem_command tandem_command_data_cloze;
 extern const tandem_command tandem_command_encode;
 extern const tandem_command tandem_command_search;
 extern const tandem_command tandem_command_rerank;

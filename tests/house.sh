@@ -15,7 +15,7 @@ headers_of() {
     base) echo error memory file log json settings hash random machine openmp cache ;;
     data) echo batch dataset groups import qrels token_store tokenizer vectors ;;
     model) echo model onnx safetensors ;;
-    mining) echo bm25 negatives search ;;
+    mining) echo bm25 cloze negatives search ;;
     eval) echo compare metrics pipeline run ;;
     train) echo loss train ;;
     esac

@@ -160,3 +160,19 @@ PYTHON
     [ "$status" -eq 1 ]
     [[ "$output" == "tandem: nowhere: no such directory"* ]]
 }
+
+@test "data cloze makes groups that a seed decides" {
+    mkdir -p data
+    for d in $(seq 9); do
+        printf '{"_id": "d%s", "text": "The king of land %s had one child. She went to the well of wood %s. There sat a frog with crown %s. He asked her for a kiss %s times."}\n' $d $d $d $d $d
+    done >data/corpus.jsonl
+    echo '{"_id": "q", "text": "unused"}' >data/queries.jsonl
+    TANDEM_CACHE=off "$TANDEM" data cloze data --groups 5 -o a.jsonl
+    TANDEM_CACHE=off "$TANDEM" data cloze data --groups 5 -o b.jsonl --threads 1
+    TANDEM_CACHE=off "$TANDEM" data cloze data --groups 5 --seed 14 -o c.jsonl
+    [ "$(wc -l <a.jsonl)" -eq 5 ]
+    cmp a.jsonl b.jsonl
+    ! cmp -s a.jsonl c.jsonl
+    run -2 "$TANDEM" data cloze data --keep 2 -o d.jsonl
+    [[ "$output" == *"--keep"* ]]
+}
