@@ -79,6 +79,7 @@ static const char *const logarithms[] = {"binary", "natural", NULL};
     DOUBLE("loss.gist.margin", loss.gist.margin, -1, 1, "0", "gist: below the guide's similarity of the positive, where false negatives begin"), \
     BOOL("loss.gist.contrast_anchors", loss.gist.contrast_anchors, "true", "gist: other queries are negatives of a query"), \
     BOOL("loss.gist.contrast_positives", loss.gist.contrast_positives, "true", "gist: other positives are negatives of a positive"), \
+    DOUBLE("loss.teacher_scale", loss.teacher_scale, 1e-9, 1e9, "1", "margin_mse, distill_kl: factor of the teacher's scores, which brings them to the range of the similarities"), \
     DOUBLE("loss.temperature", loss.temperature, 1e-6, 1e6, "1", "distill_kl: of the student's and the teacher's softmax"), \
     CHOICE("loss.distill", loss.distill, distills, "cosine", "embed_distill: distance from the teacher's vectors"), \
     CHOICE("loss.contrastive.distance", loss.contrastive.distance, distances, "cosine", "contrastive, online_contrastive"), \

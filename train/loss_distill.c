@@ -42,7 +42,7 @@ int tandem_loss_margin_mse(tandem_tensor **out, const tandem_tensor *queries, co
     }
     for (size_t k = 0; k < count; k++) {
         index[k] = c->owner[c->n + k];
-        margins[k] = c->scores[index[k]] - c->scores[c->n + k];
+        margins[k] = (float)(c->settings->teacher_scale * ((double)c->scores[index[k]] - (double)c->scores[c->n + k]));
     }
     TANDEM_TRY(own_similarities(&s, queries, documents, c));
     TANDEM_TRY(tandem_op_index_select(&positive, s, 0, index, count));
@@ -95,7 +95,8 @@ static int teacher_of(tandem_tensor **t, tandem_tensor **log_t, const tandem_lis
         for (size_t k = 0; k < lists->sizes[i]; k++) {
             scores[k] = c->scores[lists->index[i * lists->width + k]];
         }
-        tandem_part_softmax(p + i * lists->width, scores, lists->sizes[i], c->settings->temperature);
+        tandem_part_softmax(p + i * lists->width, scores, lists->sizes[i],
+                            c->settings->temperature / c->settings->teacher_scale);
     }
     for (size_t cell = 0; cell < cells; cell++) {
         p[cell] = lists->masked[cell] ? 0.0F : p[cell];

@@ -56,7 +56,8 @@ typedef struct {
         bool contrast_anchors, contrast_positives;
     } gist;
     char *teacher;      /* model directory of a bi-encoder, or NULL */
-    double temperature; /* distill_kl */
+    double temperature;   /* distill_kl */
+    double teacher_scale; /* margin_mse, distill_kl: factor of the teacher's scores */
     int64_t distill;    /* tandem_distill */
     struct {
         int64_t distance; /* tandem_distance */

@@ -173,6 +173,7 @@ PYTHON
     [ "$(wc -l <a.jsonl)" -eq 5 ]
     cmp a.jsonl b.jsonl
     ! cmp -s a.jsonl c.jsonl
-    run -2 "$TANDEM" data cloze data --keep 2 -o d.jsonl
+    run "$TANDEM" data cloze data --keep 2 -o d.jsonl
+    [ "$status" -eq 2 ]
     [[ "$output" == *"--keep"* ]]
 }

@@ -122,6 +122,10 @@ def bi_encoder(folder):
     margin_mse, kl = losses.MarginMSELoss(None), losses.DistillKLDivLoss(None, temperature=0.1)
     hard = losses.BatchHardTripletLoss(None, margin=0.5)
     check("margin_mse", lambda q, d: margin_mse.compute_loss_from_embeddings(columns(q, d), matrix))
+    check("margin_mse", lambda q, d: margin_mse.compute_loss_from_embeddings(columns(q, d), 0.05 * matrix),
+          "loss.teacher_scale=0.05")
+    check("distill_kl", lambda q, d: kl.compute_loss_from_embeddings(columns(q, d), 2 * matrix),
+          "loss.temperature=0.1", "loss.teacher_scale=2")
     check("distill_kl", lambda q, d: kl.compute_loss_from_embeddings(columns(q, d), matrix), "loss.temperature=0.1")
     kinds = {"cosent": losses.CoSENTLoss, "angle": losses.AnglELoss, "contrastive": losses.ContrastiveLoss}
     for name, kind in kinds.items():

@@ -47,7 +47,7 @@ static void open_bench(bench *b, const char *folder, tandem_precision precision,
     tandem_model *model = load(folder, (tandem_model_options){.kind = TANDEM_BI_ENCODER, .precision = precision});
 
     *b = (bench){.model = model, .groups = random_groups(), .gradients = tandem_model_gradients(model)};
-    b->loss = (tandem_loss_settings){.labels = TANDEM_LABELS_SCORES, .scale = 20.0, .temperature = 1.0,
+    b->loss = (tandem_loss_settings){.labels = TANDEM_LABELS_SCORES, .scale = 20.0, .temperature = 1.0, .teacher_scale = 1.0,
                                      .contrastive = {.margin = 0.5}, .triplet = {.margin = 5.0},
                                      .matryoshka = {.dims = dims}};
     tandem_model_parameters(model, &b->floats);
