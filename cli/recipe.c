@@ -46,6 +46,10 @@ static const tandem_setting rows[] = {
     {"metrics", TANDEM_SETTING_STRING, FIELD(metrics), 0, 0, "ndcg@10,recall@100,map", NULL, "columns of the table"},
     MINING_ROWS("mine.bi", mine_bi, "0", "50", "0.05", "4"),
     MINING_ROWS("mine.cross", mine_cross, "0", "50", "0.05", "8"),
+    {"mine.cloze.groups", TANDEM_SETTING_INT, FIELD(mine_cloze.groups), 0, 1e9, "0", NULL,
+     "groups of sentences and passages that the cross-encoder is trained on first; 0: none"},
+    {"mine.cloze.negatives", TANDEM_SETTING_INT, FIELD(mine_cloze.negatives), 1, 1000, "7", NULL, "of each such group"},
+    {"mine.cloze.words", TANDEM_SETTING_INT, FIELD(mine_cloze.words), 1, 1e6, "60", NULL, "of their passages"},
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
@@ -81,54 +85,66 @@ static int refuse_shared(const char *config, const char *key)
     return TANDEM_OK;
 }
 
-static int apply_assignments(recipe *r, const char *const *assignments, size_t count)
+/* The training configs of a recipe, by the name of their object. */
+typedef struct {
+    const char *name;
+    tandem_train_config *config;
+    bool cross;
+} named_config;
+
+enum { CONFIGS = 3 };
+
+static void name_configs(named_config out[CONFIGS], recipe *r)
 {
-    size_t bi_count, cross_count;
-    const tandem_setting *bi_rows = tandem_train_settings(false, &bi_count);
-    const tandem_setting *cross_rows = tandem_train_settings(true, &cross_count);
-    for (size_t i = 0; i < count; i++) {
-        const char *bi = assignment_of(assignments[i], "bi");
-        const char *cross = assignment_of(assignments[i], "cross");
-        if (bi || cross) {
-            TANDEM_TRY(refuse_shared(bi ? "bi" : "cross", bi ? bi : cross));
-        }
-        if (bi) {
-            TANDEM_TRY(tandem_settings_set(&r->bi, bi_rows, bi_count, bi));
-        } else if (cross) {
-            TANDEM_TRY(tandem_settings_set(&r->cross, cross_rows, cross_count, cross));
-        } else {
-            TANDEM_TRY(tandem_settings_set(&r->settings, rows, ROWS, assignments[i]));
-        }
-    }
-    return TANDEM_OK;
+    out[0] = (named_config){"bi", &r->bi, false};
+    out[1] = (named_config){"cross", &r->cross, true};
+    out[2] = (named_config){"cloze", &r->cloze, true};
 }
 
-/* One of the objects "bi" and "cross", which may be absent. */
-static int apply_config(tandem_train_config *config, bool cross, const cJSON *object, const char *path)
+static int apply_assignment(recipe *r, const char *assignment)
 {
-    const char *name = cross ? "cross" : "bi";
+    named_config configs[CONFIGS];
+    name_configs(configs, r);
+    for (size_t i = 0; i < CONFIGS; i++) {
+        const char *own = assignment_of(assignment, configs[i].name);
+        if (own) {
+            size_t count;
+            const tandem_setting *table = tandem_train_settings(configs[i].cross, &count);
+            TANDEM_TRY(refuse_shared(configs[i].name, own));
+            return tandem_settings_set(configs[i].config, table, count, own);
+        }
+    }
+    return tandem_settings_set(&r->settings, rows, ROWS, assignment);
+}
+
+/* A training config's object, which may be absent. */
+static int apply_config(const named_config *config, const cJSON *object, const char *path)
+{
     size_t count;
-    const tandem_setting *table = tandem_train_settings(cross, &count);
+    const tandem_setting *table = tandem_train_settings(config->cross, &count);
     const cJSON *member;
     cJSON_ArrayForEach(member, object) {
-        TANDEM_TRY(member->string ? refuse_shared(name, member->string) : TANDEM_OK);
+        TANDEM_TRY(member->string ? refuse_shared(config->name, member->string) : TANDEM_OK);
     }
-    int rc = object ? tandem_settings_apply(config, table, count, object, path) : TANDEM_OK;
-    return rc < 0 ? tandem_error_context(rc, "%s", name) : TANDEM_OK;
+    int rc = object ? tandem_settings_apply(config->config, table, count, object, path) : TANDEM_OK;
+    return rc < 0 ? tandem_error_context(rc, "%s", config->name) : TANDEM_OK;
 }
 
-/* The recipe's own keys, and the two training configs in it. */
+/* The recipe's own keys, and the training configs in it. */
 static int apply_file(recipe *r, const char *path)
 {
-    cJSON *json = NULL;
+    cJSON *json = NULL, *objects[CONFIGS];
+    named_config configs[CONFIGS];
+    name_configs(configs, r);
     TANDEM_TRY(tandem_json_read(&json, path));
-    cJSON *bi = cJSON_DetachItemFromObjectCaseSensitive(json, "bi");
-    cJSON *cross = cJSON_DetachItemFromObjectCaseSensitive(json, "cross");
+    for (size_t i = 0; i < CONFIGS; i++) {
+        objects[i] = cJSON_DetachItemFromObjectCaseSensitive(json, configs[i].name);
+    }
     int rc = tandem_settings_apply(&r->settings, rows, ROWS, json, path);
-    rc = rc < 0 ? rc : apply_config(&r->bi, false, bi, path);
-    rc = rc < 0 ? rc : apply_config(&r->cross, true, cross, path);
-    cJSON_Delete(bi);
-    cJSON_Delete(cross);
+    for (size_t i = 0; i < CONFIGS; i++) {
+        rc = rc < 0 ? rc : apply_config(&configs[i], objects[i], path);
+        cJSON_Delete(objects[i]);
+    }
     tandem_json_free(json);
     return rc;
 }
@@ -142,13 +158,13 @@ static void settle_dtype(int64_t *dtype)
  * of the stages' keys. */
 static int share_settings(recipe *r)
 {
-    tandem_train_config *configs[] = {&r->bi, &r->cross};
-
+    named_config configs[CONFIGS];
+    name_configs(configs, r);
     settle_dtype(&r->settings.dtype);
-    for (size_t i = 0; i < 2; i++) {
-        tandem_train_config *config = configs[i];
+    for (size_t i = 0; i < CONFIGS; i++) {
+        tandem_train_config *config = configs[i].config;
         if (config->data.sources) {
-            return tandem_error_code(TANDEM_USAGE, "%s.data.sources: a recipe trains on its own dataset", i == 0 ? "bi" : "cross");
+            return tandem_error_code(TANDEM_USAGE, "%s.data.sources: a recipe trains on its own dataset", configs[i].name);
         }
         config->max_length = r->settings.max_length;
         config->seed = r->settings.seed;
@@ -248,23 +264,29 @@ static int wire(recipe *r)
 {
     TANDEM_TRY(replace(&r->bi.model, r->settings.model));
     TANDEM_TRY(set_path(&r->bi.data.groups, r, "mined/bi-encoder.jsonl.zst"));
-    TANDEM_TRY(set_path(&r->cross.model, r, "models/bi-encoder"));
+    TANDEM_TRY(replace(&r->cloze.model, r->settings.model));
+    TANDEM_TRY(set_path(&r->cloze.data.groups, r, "mined/cloze.jsonl.zst"));
+    TANDEM_TRY(set_path(&r->cross.model, r, r->settings.mine_cloze.groups > 0 ? "models/cloze" : "models/bi-encoder"));
     TANDEM_TRY(set_path(&r->cross.data.groups, r, "mined/cross-encoder.jsonl.zst"));
     return set_path(&r->cross.dev.run, r, "runs/fine-tuned.dev.run");
 }
 
 int recipe_open(recipe *out, const char *path, const char *const *assignments, size_t count, const char *directory)
 {
-    size_t bi_count, cross_count;
-    const tandem_setting *bi_rows = tandem_train_settings(false, &bi_count);
-    const tandem_setting *cross_rows = tandem_train_settings(true, &cross_count);
+    named_config configs[CONFIGS];
     memset(out, 0, sizeof *out);
     out->directory = directory;
+    name_configs(configs, out);
     TANDEM_TRY(tandem_settings_init(&out->settings, rows, ROWS));
-    TANDEM_TRY(tandem_settings_init(&out->bi, bi_rows, bi_count));
-    TANDEM_TRY(tandem_settings_init(&out->cross, cross_rows, cross_count));
+    for (size_t i = 0; i < CONFIGS; i++) {
+        size_t settings;
+        const tandem_setting *table = tandem_train_settings(configs[i].cross, &settings);
+        TANDEM_TRY(tandem_settings_init(configs[i].config, table, settings));
+    }
     TANDEM_TRY(apply_file(out, path));
-    TANDEM_TRY(apply_assignments(out, assignments, count));
+    for (size_t i = 0; i < count; i++) {
+        TANDEM_TRY(apply_assignment(out, assignments[i]));
+    }
     if (!out->settings.dataset || !out->settings.model) {
         return tandem_error_code(TANDEM_USAGE, "%s: \"dataset\" and \"model\" are needed", path);
     }
@@ -279,12 +301,14 @@ int recipe_open(recipe *out, const char *path, const char *const *assignments, s
 
 void recipe_close(recipe *r)
 {
-    size_t bi_count, cross_count;
-    const tandem_setting *bi_rows = tandem_train_settings(false, &bi_count);
-    const tandem_setting *cross_rows = tandem_train_settings(true, &cross_count);
+    named_config configs[CONFIGS];
+    name_configs(configs, r);
     tandem_settings_free(&r->settings, rows, ROWS);
-    tandem_settings_free(&r->bi, bi_rows, bi_count);
-    tandem_settings_free(&r->cross, cross_rows, cross_count);
+    for (size_t i = 0; i < CONFIGS; i++) {
+        size_t settings;
+        const tandem_setting *table = tandem_train_settings(configs[i].cross, &settings);
+        tandem_settings_free(configs[i].config, table, settings);
+    }
     tandem_qrels_free(r->dev);
     tandem_qrels_free(r->test);
     tandem_dataset_free(r->dataset);

@@ -29,21 +29,25 @@ typedef struct {
     int64_t max_length, seed, dtype, retrieve, depth;
     char *metrics;
     recipe_mining mine_bi, mine_cross;
+    struct {
+        int64_t groups, negatives, words; /* as tandem_cloze_options; groups 0: no such stage */
+    } mine_cloze;
 } recipe_settings;
 
 typedef struct {
     recipe_settings settings;
     tandem_train_config bi, cross;
+    tandem_train_config cloze; /* of the cross-encoder that `cross` starts from, if any */
     const char *directory; /* the output */
     tandem_dataset *dataset;
     tandem_qrels *dev, *test;
     /* Hashes of what each stage is made from, in the order of the stages. */
     tandem_hash data_key, model_key;
-    tandem_hash mined_bi_key, bi_key, mined_cross_key, cross_key;
+    tandem_hash mined_bi_key, bi_key, mined_cloze_key, cloze_key, mined_cross_key, cross_key;
 } recipe;
 
-/* Reads a recipe, applies assignments ("key=value"; "bi.x" and "cross.x" reach the two training
- * configs) and opens its dataset. Relative paths are relative to the working directory. */
+/* Reads a recipe, applies assignments ("key=value"; "bi.x", "cross.x" and "cloze.x" reach the
+ * training configs) and opens its dataset. Relative paths are relative to the working directory. */
 int recipe_open(recipe *out, const char *path, const char *const *assignments, size_t count, const char *directory);
 void recipe_close(recipe *r);
 

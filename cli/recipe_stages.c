@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tandem/cloze.h"
 #include "tandem/file.h"
 #include "tandem/log.h"
 #include "tandem/machine.h"
@@ -178,13 +179,39 @@ static int stage_mine_cross(recipe *r)
     return rc;
 }
 
+/* Passages of the corpus alone: no judgment is read. */
+static int stage_mine_cloze(recipe *r)
+{
+    tandem_cloze_options options = TANDEM_CLOZE_OPTIONS_INIT;
+    options.groups = (size_t)r->settings.mine_cloze.groups;
+    options.negatives = (size_t)r->settings.mine_cloze.negatives;
+    options.words = (size_t)r->settings.mine_cloze.words;
+    options.seed = (uint64_t)r->settings.seed;
+    tandem_groups *groups = NULL;
+    char *path = recipe_path(r, "mined/cloze.jsonl.zst");
+    int rc = path ? tandem_cloze_groups(&groups, r->dataset, &options) : TANDEM_ERROR;
+    if (rc == TANDEM_OK) {
+        rc = tandem_groups_write(groups, path);
+    }
+    tandem_groups_free(groups);
+    free(path);
+    return rc;
+}
+
+static char *train_path(const recipe *r, const char *folder, const char *name, const char *ending)
+{
+    char file[64];
+    snprintf(file, sizeof file, "%s/%s%s", folder, name, ending);
+    return recipe_path(r, file);
+}
+
 /* An unfinished training of the same inputs is continued; one of other inputs is dropped. */
-static int train(recipe *r, const tandem_train_config *config, bool cross, tandem_hash key)
+static int train(recipe *r, const tandem_train_config *config, bool cross, const char *name, tandem_hash key)
 {
     tandem_train_result result;
-    char *model = recipe_path(r, cross ? "models/cross-encoder" : "models/bi-encoder");
-    char *checkpoint = recipe_path(r, cross ? "models/cross-encoder.checkpoint" : "models/bi-encoder.checkpoint");
-    char *started = recipe_path(r, cross ? "stages/train-cross.started" : "stages/train-bi.started");
+    char *model = train_path(r, "models", name, "");
+    char *checkpoint = train_path(r, "models", name, ".checkpoint");
+    char *started = train_path(r, "stages", name, ".started");
     int rc = model && checkpoint && started ? tandem_dir_remove(model) : TANDEM_ERROR;
     if (rc == TANDEM_OK && !record_holds(started, key)) {
         rc = tandem_dir_remove(checkpoint);
@@ -201,12 +228,17 @@ static int train(recipe *r, const tandem_train_config *config, bool cross, tande
 
 static int stage_train_bi(recipe *r)
 {
-    return train(r, &r->bi, false, r->bi_key);
+    return train(r, &r->bi, false, "bi-encoder", r->bi_key);
+}
+
+static int stage_train_cloze(recipe *r)
+{
+    return train(r, &r->cloze, true, "cloze", r->cloze_key);
 }
 
 static int stage_train_cross(recipe *r)
 {
-    return train(r, &r->cross, true, r->cross_key);
+    return train(r, &r->cross, true, "cross-encoder", r->cross_key);
 }
 
 /* Reranks dev, chooses the reranker's weight there, and applies it to test. */
@@ -266,7 +298,7 @@ static int stage_export(recipe *r)
 
 typedef struct {
     const char *name, *title;
-    int (*work)(recipe *r);
+    int (*work)(recipe *r); /* NULL: the recipe does without it */
     const char *outputs[3]; /* what must be there for the stage to count as done */
     tandem_hash key;
 } stage;
@@ -325,11 +357,20 @@ static int derive_keys(recipe *r)
     TANDEM_TRY_GOTO(rc, done, train_settings_text(&text, &r->bi, false));
     r->bi_key = key_of("train-bi", r->mined_bi_key, r->model_key, text.data);
     tandem_buffer_clear(&text);
+    TANDEM_TRY_GOTO(rc, done, tandem_buffer_printf(&text, "%lld %lld %lld %lld", (long long)r->settings.mine_cloze.groups,
+                                                   (long long)r->settings.mine_cloze.negatives,
+                                                   (long long)r->settings.mine_cloze.words, (long long)r->settings.seed));
+    r->mined_cloze_key = key_of("mine-cloze", r->data_key, r->data_key, text.data);
+    tandem_buffer_clear(&text);
+    TANDEM_TRY_GOTO(rc, done, train_settings_text(&text, &r->cloze, true));
+    r->cloze_key = key_of("train-cloze", r->mined_cloze_key, r->model_key, text.data);
+    tandem_buffer_clear(&text);
     TANDEM_TRY_GOTO(rc, done, mining_text(&text, &r->settings.mine_cross, r->settings.seed));
     r->mined_cross_key = key_of("mine-cross", r->data_key, r->bi_key, text.data);
     tandem_buffer_clear(&text);
     TANDEM_TRY_GOTO(rc, done, train_settings_text(&text, &r->cross, true));
-    r->cross_key = key_of("train-cross", r->mined_cross_key, r->bi_key, text.data);
+    r->cross_key = key_of("train-cross", r->mined_cross_key, r->settings.mine_cloze.groups > 0 ? r->cloze_key : r->bi_key,
+                          text.data);
 done:
     tandem_buffer_free(&text);
     return rc;
@@ -340,6 +381,7 @@ int recipe_run(recipe *r)
     TANDEM_TRY(derive_keys(r));
     char depth[32];
     snprintf(depth, sizeof depth, "%lld", (long long)r->settings.depth);
+    bool cloze = r->settings.mine_cloze.groups > 0;
     const stage stages[] = {
         {"bm25", "BM25", stage_bm25, {"runs/bm25.test.run"}, key_of("bm25", r->data_key, r->data_key, "")},
         {"zero-shot", "zero-shot retrieval", stage_zero_shot, {"runs/zero-shot.test.run"},
@@ -348,6 +390,9 @@ int recipe_run(recipe *r)
         {"train-bi", "training the bi-encoder", stage_train_bi, {"models/bi-encoder"}, r->bi_key},
         {"fine-tuned", "retrieval with the fine-tuned bi-encoder", stage_fine_tuned,
          {"runs/fine-tuned.dev.run", "runs/fine-tuned.test.run"}, key_of("fine-tuned", r->data_key, r->bi_key, "")},
+        {"mine-cloze", "making groups from the corpus", cloze ? stage_mine_cloze : NULL, {"mined/cloze.jsonl.zst"},
+         r->mined_cloze_key},
+        {"train-cloze", "training the cross-encoder on them", cloze ? stage_train_cloze : NULL, {"models/cloze"}, r->cloze_key},
         {"mine-cross", "mining hard negatives for the cross-encoder", stage_mine_cross, {"mined/cross-encoder.jsonl.zst"}, r->mined_cross_key},
         {"train-cross", "training the cross-encoder", stage_train_cross, {"models/cross-encoder"}, r->cross_key},
         {"rerank", "reranking", stage_rerank, {"runs/reranked.test.run", "runs/cross-encoder.test.run"},
@@ -356,7 +401,7 @@ int recipe_run(recipe *r)
          key_of("export", r->bi_key, r->cross_key, "")},
     };
     for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) {
-        TANDEM_TRY(stage_run(r, &stages[i]));
+        TANDEM_TRY(stages[i].work ? stage_run(r, &stages[i]) : TANDEM_OK);
     }
     return TANDEM_OK;
 }

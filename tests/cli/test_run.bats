@@ -68,6 +68,19 @@ END
     grep -qx "== reranking" log4
 }
 
+@test "a recipe may train the cross-encoder on its corpus first" {
+    # Its documents are words without an end: here every sixth is followed by one.
+    cp -r tiny/data sentences
+    sed -E 's/(([a-z0-9]+ ){5}[a-z0-9]+)/\1./g' tiny/data/corpus.jsonl > sentences/corpus.jsonl
+    set -- --set dataset=sentences --set mine.cloze.groups=12 --set cloze.loss.name=softmax --set cloze.batch_size=4
+    "$TANDEM" run recipe.json -o first "$@" > /dev/null 2> first.log
+    [ -s first/models/cloze/config.json ]
+    [ "$(zstdcat first/mined/cloze.jsonl.zst | wc -l)" -eq 12 ]
+    ! cmp -s first/models/cross-encoder/model.safetensors out/models/cross-encoder/model.safetensors
+    "$TANDEM" run recipe.json -o first "$@" > /dev/null 2> again.log
+    [ "$(grep -c "nothing changed" again.log)" -eq 11 ]
+}
+
 @test "an interrupted recipe continues to the same models" {
     "$TANDEM" run recipe.json -o stopped > /dev/null 2> stopped.log &
     pid=$!
