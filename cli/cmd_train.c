@@ -50,6 +50,9 @@ static int print_json(const tandem_train_result *result, const char *directory, 
     cJSON_AddNumberToObject(json, "skipped", (double)result->skipped);
     cJSON_AddNumberToObject(json, "seconds", result->seconds);
     cJSON_AddNumberToObject(json, "final_loss", result->final_loss);
+    if (isfinite(result->scale)) {
+        cJSON_AddNumberToObject(json, "scale", result->scale);
+    }
     cJSON_AddNumberToObject(json, "pairs_per_second", result->pairs_per_second);
     cJSON_AddNumberToObject(json, "tokens_per_second", result->tokens_per_second);
     cJSON_AddNumberToObject(json, "peak_memory", (double)result->peak_memory);
@@ -76,6 +79,9 @@ static void print_text(const tandem_train_result *result, const char *directory,
            1e-9 * (double)result->peak_memory);
     if (result->skipped > 0) {
         printf(", %zu steps skipped", result->skipped);
+    }
+    if (isfinite(result->scale)) {
+        printf(", scale %.4g", result->scale);
     }
     if (isfinite(result->best_metric)) {
         printf(", best %s %.4f at step %zu", metric, result->best_metric, result->best_step);

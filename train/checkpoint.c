@@ -84,6 +84,15 @@ static size_t kept_norms(const tandem_train_state *state)
     return state->norm_count < TANDEM_SPIKE_WINDOW ? (size_t)state->norm_count : TANDEM_SPIKE_WINDOW;
 }
 
+/* All digits: cJSON itself rounds the last ones away. */
+static void write_real(cJSON *json, const char *key, double value)
+{
+    char number[32];
+
+    snprintf(number, sizeof number, "%.17g", value);
+    cJSON_AddRawToObject(json, key, number);
+}
+
 static void write_state_fields(cJSON *json, const tandem_train_state *state)
 {
     char number[32];
@@ -105,8 +114,7 @@ static void write_state_fields(cJSON *json, const tandem_train_state *state)
 
         memcpy(&value, (const char *)state + reals[i].offset, sizeof value);
         if (isfinite(value)) { /* JSON has no other numbers; an absent one is NaN */
-            snprintf(number, sizeof number, "%.17g", value); /* cJSON itself rounds the last digits away */
-            cJSON_AddRawToObject(json, reals[i].key, number);
+            write_real(json, reals[i].key, value);
         }
     }
 }
@@ -145,17 +153,52 @@ static int read_state_fields(tandem_train_state *state, const cJSON *json, const
     return read_norms(state, json, source);
 }
 
+static void write_scale(cJSON *json, const tandem_scale *scale)
+{
+    if (scale->learned) {
+        cJSON *object = cJSON_AddObjectToObject(json, "scale");
+
+        write_real(object, "log", (double)scale->log_value);
+        write_real(object, "m", (double)scale->m);
+        write_real(object, "v", (double)scale->v);
+        cJSON_AddNumberToObject(object, "updates", (double)scale->updates);
+    }
+}
+
+static int read_scale(tandem_scale *scale, const cJSON *json, const char *source)
+{
+    static const char *const keys[] = {"log", "m", "v"};
+    float *const fields[] = {&scale->log_value, &scale->m, &scale->v};
+    const cJSON *object = tandem_json_member(json, "scale");
+    int64_t updates = 0;
+
+    if (!scale->learned) {
+        return TANDEM_OK;
+    }
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        double value = NAN;
+
+        TANDEM_TRY(tandem_json_get_double_or(object, keys[i], source, &value));
+        if (!isfinite(value)) {
+            return tandem_error("%s: a source's scale is to have a number \"%s\"", source, keys[i]);
+        }
+        *fields[i] = (float)value;
+    }
+    TANDEM_TRY(tandem_json_get_int(object, "updates", source, 0, INT64_C(1) << 53, &updates));
+    scale->updates = (uint64_t)updates;
+    return TANDEM_OK;
+}
+
 static void write_sources(cJSON *json, const tandem_checkpoint *c)
 {
-    char number[32];
     cJSON *sources = cJSON_AddArrayToObject(json, "sources");
 
     for (size_t i = 0; i < c->source_count; i++) {
         cJSON *source = cJSON_CreateObject();
 
-        snprintf(number, sizeof number, "%.17g", c->sources[i].loss);
         cJSON_AddNumberToObject(source, "steps", (double)c->sources[i].steps);
-        cJSON_AddRawToObject(source, "loss", number);
+        write_real(source, "loss", c->sources[i].loss);
+        write_scale(source, &c->sources[i].scale);
         cJSON_AddItemToArray(sources, source);
     }
 }
@@ -174,6 +217,7 @@ static int read_sources(tandem_checkpoint *c, const cJSON *json, const char *sou
 
         TANDEM_TRY(tandem_json_get_int(item, "steps", source, 0, INT64_C(1) << 53, &steps));
         TANDEM_TRY(tandem_json_get_double_or(item, "loss", source, &c->sources[count].loss));
+        TANDEM_TRY(read_scale(&c->sources[count].scale, item, source));
         c->sources[count++].steps = (uint64_t)steps;
     }
     return TANDEM_OK;

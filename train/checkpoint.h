@@ -23,6 +23,7 @@
 #include "tandem/hash.h"
 #include "tandem/model.h"
 #include "train/optimizer.h"
+#include "train/scale.h"
 
 /* Where the run is. Order, dropout masks, schedule and mining follow from the seed and
  * these numbers: there is no generator state to save. */
@@ -51,6 +52,7 @@ typedef struct {
     tandem_groups *mined; /* its groups with the negatives mined last; NULL: none */
     uint64_t steps;       /* with a finite loss in this epoch so far, */
     double loss;          /* and the sum of their losses */
+    tandem_scale scale;   /* of its loss */
 } tandem_source_state;
 
 /* What a checkpoint is written from and restored to; all borrowed. */

@@ -65,6 +65,7 @@ static const char *const logarithms[] = {"binary", "natural", NULL};
 #define BI_LOSS_ROWS \
     CHOICE("loss.name", loss.name, tandem_bi_loss_names, "mnrl", "docs/losses.md explains each"), \
     DOUBLE("loss.scale", loss.scale, 1e-6, 1e6, "20", "mnrl, cosent, angle: factor of the similarities, one over the temperature"), \
+    DOUBLE("loss.scale_learning_rate", loss.scale_learning_rate, 0, 1, "0", "mnrl, gist, cosent, angle: highest learning rate of the scale's logarithm, as one more parameter; 0: the scale stays"), \
     CHOICE("loss.similarity", loss.similarity, similarities, "auto", "mnrl, cosent: auto is cosine; margin_mse, distill_kl: auto is dot"), \
     CHOICE("loss.labels", loss.labels, labels, "scores", "label of a pair: its score where the groups have one, or 1 of a positive and 0 of a negative"), \
     BOOL("loss.directions.query_to_query", loss.directions.query_to_query, "false", "mnrl: other queries are negatives of a query"), \

@@ -172,15 +172,18 @@ int tandem_journal_add_step(tandem_journal *journal, const tandem_journal_step *
     TANDEM_TRY(add_number(line, "loss", figures->loss));
     TANDEM_TRY(add_number(line, "learning_rate", figures->learning_rate));
     TANDEM_TRY(add_number(line, "grad_norm", figures->grad_norm));
+    TANDEM_TRY(isfinite(figures->scale) ? add_number(line, "scale", figures->scale) : TANDEM_OK);
     TANDEM_TRY(tandem_buffer_printf(line, ", \"pairs\": %llu, \"tokens\": %llu, \"seconds\": %.4f%s}\n",
                                     (unsigned long long)figures->pairs, (unsigned long long)figures->tokens,
                                     figures->seconds, figures->skipped ? ", \"skipped\": true" : ""));
     const tandem_scalar scalars[] = {{"train/loss", figures->loss}, {"train/learning_rate", figures->learning_rate},
                                      {"train/grad_norm", figures->grad_norm},
-                                     {"train/tokens_per_second", (double)figures->tokens / figures->seconds}};
+                                     {"train/tokens_per_second", (double)figures->tokens / figures->seconds},
+                                     {"train/scale", figures->scale}};
+    size_t count = sizeof scalars / sizeof *scalars;
 
     TANDEM_TRY(write_line(journal));
-    return write_scalars(journal, figures->step, scalars, sizeof scalars / sizeof *scalars);
+    return write_scalars(journal, figures->step, scalars, isfinite(figures->scale) ? count : count - 1);
 }
 
 int tandem_journal_add_dev(tandem_journal *journal, uint64_t step, const char *metric, double value, double seconds)

@@ -24,6 +24,7 @@ typedef struct {
     uint64_t step, epoch; /* the step from 1, the epoch from 0 */
     size_t source;        /* whose batch it was, from 0 */
     double loss, learning_rate, grad_norm; /* null where not finite */
+    double scale; /* of the step's similarities where it is learned, else NaN */
     uint64_t pairs, tokens;
     double seconds; /* of the step */
     bool skipped;   /* no update was made */

@@ -22,25 +22,26 @@ static size_t group_terms(const tandem_candidates *candidates)
 enum {
     NEGATIVES = TANDEM_NEEDS_NEGATIVES, SCORES = TANDEM_NEEDS_SCORES, TEACHER = TANDEM_NEEDS_TEACHER,
     LABELS = TANDEM_READS_LABELS, IN_UNIT = TANDEM_LABELS_IN_UNIT, ZERO_OR_ONE = TANDEM_LABELS_0_OR_1,
-    CLASSES = TANDEM_NEEDS_CLASSES, LISTS = TANDEM_TAKES_LISTS, BY_ROWS = TANDEM_GOES_BY_ROWS
+    CLASSES = TANDEM_NEEDS_CLASSES, LISTS = TANDEM_TAKES_LISTS, BY_ROWS = TANDEM_GOES_BY_ROWS,
+    TEXT_CLASSES = TANDEM_READS_CLASSES, SCALE = TANDEM_TAKES_SCALE
 };
 
 #define BI_LOSSES(X) \
-    X("mnrl", BY_ROWS, tandem_loss_mnrl) \
-    X("gist", BY_ROWS | TEACHER, tandem_loss_gist) \
+    X("mnrl", BY_ROWS | SCALE, tandem_loss_mnrl) \
+    X("gist", BY_ROWS | TEACHER | SCALE, tandem_loss_gist) \
     X("margin_mse", NEGATIVES | SCORES, tandem_loss_margin_mse) \
     X("distill_kl", NEGATIVES | SCORES, tandem_loss_distill_kl) \
     X("embed_distill", TEACHER, tandem_loss_embed_distill) \
-    X("cosent", LABELS, tandem_loss_cosent) \
-    X("angle", LABELS, tandem_loss_angle) \
+    X("cosent", LABELS | SCALE, tandem_loss_cosent) \
+    X("angle", LABELS | SCALE, tandem_loss_angle) \
     X("cosine_similarity", LABELS, tandem_loss_cosine_similarity) \
     X("contrastive", LABELS | IN_UNIT, tandem_loss_contrastive) \
     X("online_contrastive", LABELS | ZERO_OR_ONE, tandem_loss_online_contrastive) \
     X("triplet", NEGATIVES, tandem_loss_triplet) \
-    X("batch_all_triplet", 0, tandem_loss_batch_all_triplet) \
-    X("batch_hard_triplet", 0, tandem_loss_batch_hard_triplet) \
-    X("batch_hard_soft_margin_triplet", 0, tandem_loss_batch_hard_soft_margin_triplet) \
-    X("batch_semi_hard_triplet", 0, tandem_loss_batch_semi_hard_triplet)
+    X("batch_all_triplet", TEXT_CLASSES, tandem_loss_batch_all_triplet) \
+    X("batch_hard_triplet", TEXT_CLASSES, tandem_loss_batch_hard_triplet) \
+    X("batch_hard_soft_margin_triplet", TEXT_CLASSES, tandem_loss_batch_hard_soft_margin_triplet) \
+    X("batch_semi_hard_triplet", TEXT_CLASSES, tandem_loss_batch_semi_hard_triplet)
 
 #define CROSS_LOSSES(X) \
     X("bce", LABELS | IN_UNIT, pair_terms, tandem_loss_bce) \
@@ -95,13 +96,22 @@ const char *tandem_loss_name(const tandem_loss_settings *settings, bool cross)
     return cross ? tandem_cross_loss_names[settings->name] : tandem_bi_loss_names[settings->name];
 }
 
+double tandem_loss_scale(const tandem_loss_settings *settings)
+{
+    bool gist = bi_losses[settings->name].compute == tandem_loss_gist;
+
+    return gist ? 1.0 / settings->gist.temperature : settings->scale;
+}
+
+void tandem_loss_set_scale(tandem_loss_settings *settings, double scale)
+{
+    settings->scale = scale;
+    settings->gist.temperature = 1.0 / scale;
+}
+
 /* ---- settings that do not go together ------------------------------------------------------ */
 static int check_bi(const tandem_loss_settings *s, const tandem_bi_loss *loss)
 {
-    bool batch = loss->compute == tandem_loss_batch_all_triplet || loss->compute == tandem_loss_batch_hard_triplet ||
-                 loss->compute == tandem_loss_batch_hard_soft_margin_triplet ||
-                 loss->compute == tandem_loss_batch_semi_hard_triplet;
-
     if (s->partition == TANDEM_PARTITION_PER_DIRECTION && (s->directions.query_to_query || s->directions.doc_to_doc)) {
         return tandem_error_code(TANDEM_USAGE, "loss.partition per_direction goes with doc_to_query alone: "
                                  "query_to_query and doc_to_doc have no positive of their own");
@@ -113,9 +123,16 @@ static int check_bi(const tandem_loss_settings *s, const tandem_bi_loss *loss)
     if ((loss->needs & TEACHER) == 0 && s->teacher != NULL) {
         return tandem_error_code(TANDEM_USAGE, "the loss %s reads no loss.teacher", loss->name);
     }
-    if (batch && s->triplet.distance == TANDEM_DISTANCE_MANHATTAN) {
+    if ((loss->needs & TEXT_CLASSES) != 0 && s->triplet.distance == TANDEM_DISTANCE_MANHATTAN) {
         return tandem_error_code(TANDEM_USAGE, "the loss %s has no distance manhattan: expected cosine or euclidean",
                                  loss->name);
+    }
+    if (s->scale_learning_rate > 0.0 && (loss->needs & SCALE) == 0) {
+        return tandem_error_code(TANDEM_USAGE, "loss.scale_learning_rate: the loss %s has no scale", loss->name);
+    }
+    if (s->scale_learning_rate > 0.0 && tandem_loss_scale(s) > TANDEM_SCALE_MOST) {
+        return tandem_error_code(TANDEM_USAGE, "loss.scale_learning_rate: a learned scale is at most %g, and it is to "
+                                 "start from %g", TANDEM_SCALE_MOST, tandem_loss_scale(s));
     }
     return TANDEM_OK;
 }

@@ -18,7 +18,9 @@ typedef enum {
     TANDEM_LABELS_0_OR_1 = 32,
     TANDEM_NEEDS_CLASSES = 64,  /* labels are classes: the model has two labels at least */
     TANDEM_TAKES_LISTS = 128,   /* all positives of a group are candidates of one list */
-    TANDEM_GOES_BY_ROWS = 256   /* computable row by row: the parts add up to the loss */
+    TANDEM_GOES_BY_ROWS = 256,  /* computable row by row: the parts add up to the loss */
+    TANDEM_READS_CLASSES = 512, /* of the texts of a step */
+    TANDEM_TAKES_SCALE = 1024   /* which may be learned */
 } tandem_loss_need;
 
 typedef struct {
@@ -46,6 +48,12 @@ const char *tandem_loss_name(const tandem_loss_settings *settings, bool cross);
 /* NULL-terminated names, the choices of loss.name. */
 extern const char *const tandem_bi_loss_names[];
 extern const char *const tandem_cross_loss_names[];
+
+/* What a bi-encoder's similarities are multiplied with: loss.scale, or one over gist's temperature. */
+double tandem_loss_scale(const tandem_loss_settings *settings);
+void tandem_loss_set_scale(tandem_loss_settings *settings, double scale);
+/* A learned scale is kept to at most this (CLIP, Radford et al. 2021, section 2.5). */
+#define TANDEM_SCALE_MOST 100.0
 
 /* TANDEM_USAGE for settings that do not go together. */
 int tandem_loss_check_settings(const tandem_loss_settings *settings, bool cross);

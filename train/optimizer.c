@@ -44,9 +44,7 @@ int tandem_adamw_new(tandem_adamw **out, size_t floats, const tandem_span *spans
     if (adamw == NULL) {
         return TANDEM_ERROR;
     }
-    adamw->beta1 = 0.9;
-    adamw->beta2 = 0.999;
-    adamw->epsilon = 1e-8;
+    *adamw = (tandem_adamw)TANDEM_ADAMW_INIT;
     adamw->weight_decay = weight_decay;
     adamw->floats = floats;
     adamw->m = tandem_alloc(floats, sizeof *adamw->m);

@@ -27,7 +27,9 @@ typedef struct {
     size_t span_count;
 } tandem_adamw;
 
-/* betas 0.9 and 0.999, epsilon 1e-8. The spans are copied; one that leaves the arena
+#define TANDEM_ADAMW_INIT {.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8}
+
+/* Begins with TANDEM_ADAMW_INIT. The spans are copied; one that leaves the arena
  * of `floats` is an error. */
 int tandem_adamw_new(tandem_adamw **out, size_t floats, const tandem_span *spans, size_t count, double weight_decay);
 /* For the parameters of a model, less the frozen ones: with frozen 0 its embeddings, with n those and

@@ -103,6 +103,7 @@ static int open_sources(tandem_sources *out, const tandem_train_config *config)
     for (size_t i = 0; i < out->count; i++) {
         tandem_source *source = &out->items[i];
 
+        out->states[i].scale = tandem_scale_of(&out->configs[i].loss);
         *source = (tandem_source){.config = &out->configs[i], .cross = out->cross, .index = i, .seed = seed_of(config, i)};
         if (listed) {
             snprintf(source->label, sizeof source->label, "data.sources.%zu: ", i);

@@ -94,8 +94,9 @@ typedef struct {
 } bi_batch;
 
 static int lay_out_bi(bi_batch *out, tandem_arena *arena, const tandem_examples *examples, const uint32_t *batch,
-                      size_t count)
+                      size_t count, const tandem_loss_settings *settings)
 {
+    bool by_class = (tandem_loss_needs(settings, false) & TANDEM_READS_CLASSES) != 0;
     size_t *starts = NULL;
     uint32_t *known = NULL;
     int64_t *classes = NULL;
@@ -116,10 +117,10 @@ static int lay_out_bi(bi_batch *out, tandem_arena *arena, const tandem_examples 
             .first = tandem_token_store_get(examples->documents, out->texts.documents[j]), .side = TANDEM_DOCUMENT};
     }
     TANDEM_TRY(tandem_batch_known(&starts, &known, examples, &out->texts, arena));
-    TANDEM_TRY(tandem_batch_classes(&classes, starts, known, &out->texts, arena));
+    TANDEM_TRY(by_class ? tandem_batch_classes(&classes, starts, known, &out->texts, arena) : TANDEM_OK);
     out->candidates = (tandem_bi_candidates){.n = n, .m = m, .owner = out->texts.owner, .known_starts = starts,
-                                             .known = known,
-                                             .scores = out->texts.scores, .classes = classes};
+                                             .known = known, .scores = out->texts.scores, .classes = classes,
+                                             .settings = settings};
     return TANDEM_OK;
 }
 
@@ -147,6 +148,38 @@ static int set_teacher(bi_batch *batch, const tandem_examples *examples, tandem_
     TANDEM_TRY(gather(&documents, &examples->teacher_documents, batch->texts.documents, batch->texts.m, arena));
     batch->candidates.teacher_queries = queries;
     batch->candidates.teacher_documents = documents;
+    return TANDEM_OK;
+}
+
+/* The scale as a leaf, where it is learned. */
+static int set_scale(bi_batch *batch)
+{
+    const tandem_loss_settings *settings = batch->candidates.settings;
+    float value = (float)tandem_loss_scale(settings);
+    int64_t one = 1;
+    tandem_tensor *constant = NULL, *leaf = NULL;
+
+    if (settings->scale_learning_rate <= 0.0) {
+        return TANDEM_OK;
+    }
+    TANDEM_TRY(tandem_tensor_from(&constant, &value, &one, 1));
+    TANDEM_TRY(tandem_op_leaf(&leaf, constant));
+    batch->candidates.scale = leaf;
+    return TANDEM_OK;
+}
+
+/* d loss / d log scale = scale * d loss / d scale. */
+static int read_scale_gradient(double *out, const bi_batch *batch)
+{
+    tandem_tensor *gradient = NULL;
+    double value = 0.0;
+
+    if (batch->candidates.scale == NULL) {
+        return TANDEM_OK;
+    }
+    TANDEM_TRY(tandem_tensor_grad(&gradient, batch->candidates.scale));
+    TANDEM_TRY(tandem_tensor_item(gradient, &value));
+    *out = value * tandem_loss_scale(batch->candidates.settings);
     return TANDEM_OK;
 }
 
@@ -221,6 +254,7 @@ static int bi_forward_backward(tandem_step_figures *figures, tandem_stepper *ste
     TANDEM_TRY(whole ? tandem_forward_part(&embeddings, forward, stepper->model, 0, dropout)
                      : embed_parts(&embeddings, stepper, dropout));
     TANDEM_TRY(loss_of(&figures->loss, &gradient, forward, embeddings, batch));
+    TANDEM_TRY(read_scale_gradient(&figures->scale_gradient, batch));
     if (!isfinite(figures->loss)) {
         return TANDEM_OK;
     }
@@ -253,8 +287,7 @@ int tandem_step_bi(tandem_step_figures *figures, tandem_stepper *stepper, const 
 
     *figures = (tandem_step_figures){0};
     tandem_arena_reset(stepper->arena);
-    TANDEM_TRY(lay_out_bi(&laid_out, stepper->arena, examples, batch, count));
-    laid_out.candidates.settings = settings;
+    TANDEM_TRY(lay_out_bi(&laid_out, stepper->arena, examples, batch, count, settings));
     laid_out.candidates.scratch = stepper->scratch;
     TANDEM_TRY(tandem_forward_plan(&stepper->forward, stepper->model, laid_out.sequences,
                                    laid_out.texts.n + laid_out.texts.m, forward_tokens));
@@ -267,6 +300,7 @@ int tandem_step_bi(tandem_step_figures *figures, tandem_stepper *stepper, const 
     int previous = tandem_grad_enable(1);
     int rc = set_teacher(&laid_out, examples, stepper->arena);
 
+    rc = rc < 0 ? rc : set_scale(&laid_out);
     rc = rc < 0 ? rc : bi_forward_backward(figures, stepper, &laid_out, part_dropout(train, seed, step, 0));
     tandem_grad_enable(previous);
     tandem_scope_end();

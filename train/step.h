@@ -12,6 +12,7 @@
 
 typedef struct {
     double loss;
+    double scale_gradient; /* by the logarithm of the scale; 0 where it is not learned */
     size_t tokens;
     size_t padded; /* tokens if all texts of a forward were as long as the longest */
     size_t parts; /* forwards with a backward of their own */

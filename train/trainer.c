@@ -136,11 +136,16 @@ static step_batch next_batch(const tandem_trainer *t)
 static int forward_backward(tandem_step_figures *figures, tandem_trainer *t, const step_batch *batch)
 {
     const tandem_source *source = &t->sources.items[batch->source];
+    const tandem_scale *scale = &t->sources.states[batch->source].scale;
+    tandem_loss_settings loss = source->config->loss;
 
+    if (scale->learned) {
+        tandem_loss_set_scale(&loss, tandem_scale_value(scale));
+    }
     memset(t->gradients, 0, t->floats * sizeof *t->gradients);
     TANDEM_TRY(tandem_prompts_use(&source->prompts, t->model));
     return (t->cross ? tandem_step_cross : tandem_step_bi)(figures, t->stepper, source->examples, batch->rows,
-                                                           batch->count, &source->config->loss,
+                                                           batch->count, &loss,
                                                            (size_t)t->config->forward_tokens, true, t->dropout_seed,
                                                            t->state.step);
 }
@@ -165,9 +170,16 @@ static int skip_step(tandem_trainer *t, const step_batch *batch, const tandem_st
                         "a lower learning_rate may help", MAX_SKIPPED_IN_ROW, step);
 }
 
-static int update(tandem_trainer *t, double norm, double rate)
+/* One update by the gradients of a step of `source`, whose norm is finite; `factor` is the schedule's. */
+static int update(tandem_trainer *t, size_t source, double norm, double scale_gradient, double factor)
 {
-    tandem_adamw_step(t->adamw, t->weights, t->gradients, rate, tandem_clip_scale(norm, t->config->max_grad_norm));
+    double clip = tandem_clip_scale(norm, t->config->max_grad_norm);
+    tandem_scale *scale = &t->sources.states[source].scale;
+
+    tandem_adamw_step(t->adamw, t->weights, t->gradients, t->config->learning_rate * factor, clip);
+    if (scale->learned) {
+        tandem_scale_step(scale, scale_gradient, t->sources.configs[source].loss.scale_learning_rate * factor, clip);
+    }
     tandem_model_parameters_changed(t->model);
     t->state.updates = t->adamw->updates;
     t->state.skipped_in_row = 0;
@@ -185,10 +197,18 @@ static bool is_spike(tandem_trainer *t, double norm)
     return spike;
 }
 
-static double learning_rate(const tandem_trainer *t)
+static double schedule_factor(const tandem_trainer *t)
 {
-    return t->config->learning_rate * tandem_schedule_factor((tandem_schedule)t->config->schedule, t->state.step,
-                                                             t->warmup_steps, t->decay_steps, t->total_steps);
+    return tandem_schedule_factor((tandem_schedule)t->config->schedule, t->state.step, t->warmup_steps, t->decay_steps,
+                                  t->total_steps);
+}
+
+/* NaN where it is not learned. */
+static double scale_of(const tandem_trainer *t, size_t source)
+{
+    const tandem_scale *scale = &t->sources.states[source].scale;
+
+    return scale->learned ? tandem_scale_value(scale) : (double)NAN;
 }
 
 /* The step's loss joins the mean of its source; at the end of an epoch the means are written. */
@@ -218,20 +238,33 @@ static int count_loss(tandem_trainer *t, size_t source, double loss)
 static int do_step(tandem_trainer *t)
 {
     double start = tandem_seconds(), norm = NAN;
-    double rate = learning_rate(t);
+    double factor = schedule_factor(t);
     step_batch batch = next_batch(t);
+    double scale = scale_of(t, batch.source);
     tandem_step_figures figures;
 
     TANDEM_TRY(forward_backward(&figures, t, &batch));
     if (isfinite(figures.loss)) {
         tandem_adamw_clear_frozen(t->adamw, t->gradients);
         TANDEM_TRY(tandem_norm(&norm, t->gradients, t->floats));
+        norm = hypot(norm, figures.scale_gradient);
     }
     bool skipped = !isfinite(norm) || figures.idle || is_spike(t, norm);
-    int rc = skipped ? skip_step(t, &batch, &figures, norm) : update(t, norm, rate);
+    int rc = skipped ? skip_step(t, &batch, &figures, norm) : update(t, batch.source, norm, figures.scale_gradient, factor);
     double seconds = tandem_seconds() - start;
-    tandem_journal_step line = {t->state.step + 1, t->state.epoch, batch.source, figures.loss, rate, norm, figures.pairs,
-                                figures.tokens, seconds, skipped};
+    tandem_journal_step line = {
+        .step = t->state.step + 1,
+        .epoch = t->state.epoch,
+        .source = batch.source,
+        .loss = figures.loss,
+        .learning_rate = t->config->learning_rate * factor,
+        .grad_norm = norm,
+        .scale = scale,
+        .pairs = figures.pairs,
+        .tokens = figures.tokens,
+        .seconds = seconds,
+        .skipped = skipped,
+    };
 
     t->padding = 1.0 - (double)figures.tokens / (double)figures.padded;
     t->state.pairs += figures.pairs;
@@ -374,7 +407,7 @@ static int run_steps(tandem_trainer *t)
 
         rc = do_step(t);
         snprintf(note, sizeof note, "loss %.4f, rate %.2g, %.0f tokens/s, %.0f %% padding saved", t->state.loss,
-                 learning_rate(t), (double)(t->state.tokens - tokens) / (t->state.seconds - seconds),
+                 t->config->learning_rate * schedule_factor(t), (double)(t->state.tokens - tokens) / (t->state.seconds - seconds),
                  100.0 * t->padding);
         tandem_progress_update(progress, t->state.step, note);
         if (rc == TANDEM_OK) {
@@ -408,6 +441,7 @@ static tandem_train_result result_of(const tandem_trainer *t)
         .final_loss = t->state.loss,
         .pairs_per_second = (double)t->state.pairs / seconds,
         .tokens_per_second = (double)t->state.tokens / seconds,
+        .scale = t->sources.count == 1 ? scale_of(t, 0) : (double)NAN,
         .best_metric = t->state.best_metric,
         .best_step = (size_t)t->state.best_step,
         .peak_memory = tandem_machine_peak_rss(),

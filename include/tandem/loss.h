@@ -40,6 +40,7 @@ typedef struct {
     int64_t name;   /* choice: a row of the table of bi- or of cross-encoder losses */
     int64_t labels; /* tandem_labels: whether a passage's score is its label */
     double scale;   /* of similarities: one over the temperature */
+    double scale_learning_rate; /* of the scale's logarithm; 0: it stays */
     /* Bi-encoder. */
     int64_t similarity; /* tandem_similarity; auto: the loss's own */
     struct {

@@ -80,6 +80,7 @@ typedef struct {
     size_t steps;
     size_t skipped; /* steps without an update: a loss or gradient was not finite, or a spike */
     double seconds, final_loss, pairs_per_second, tokens_per_second;
+    double scale;        /* of the loss after the last step, where one is learned and of one source; else NaN */
     double best_metric;  /* NaN without dev */
     size_t best_step;
     size_t peak_memory; /* bytes, of the process */

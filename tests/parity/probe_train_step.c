@@ -59,8 +59,8 @@ static int step(tandem_model *model, const tandem_examples *examples, const tand
     TANDEM_TRY(dump(model, gradients, out, "gradients"));
     tandem_adamw_step(adamw, weights, gradients, config->learning_rate, tandem_clip_scale(norm, config->max_grad_norm));
     TANDEM_TRY(dump(model, weights, out, "weights"));
-    printf("{\"loss\": %.9g, \"norm\": %.9g, \"tokens\": %zu, \"parts\": %zu, \"peak\": %zu}\n", figures.loss, norm,
-           figures.tokens, figures.parts, tandem_machine_peak_rss());
+    printf("{\"loss\": %.9g, \"norm\": %.9g, \"scale_gradient\": %.9g, \"tokens\": %zu, \"parts\": %zu, \"peak\": %zu}\n",
+           figures.loss, norm, figures.scale_gradient, figures.tokens, figures.parts, tandem_machine_peak_rss());
     tandem_adamw_free(adamw);
     tandem_stepper_free(stepper);
     free(batch);

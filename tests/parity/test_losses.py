@@ -131,6 +131,21 @@ def learnable_scale():
     batch.leaves.append(scale)
     batch.extra["scale"] = scale
     batch.check("mnrl", F.cross_entropy(scale * scores, torch.arange(8)))
+    batch = Batch(8, 0, 16)
+    labels = torch.rand(8)
+    batch.leaves.append(scale)
+    batch.extra = {"scale": scale, "scores": labels}
+    for name, theirs in ("cosent", losses.CoSENTLoss), ("angle", losses.AnglELoss):
+        scale.grad = None
+        batch.check(name, theirs(None, scale=scale).compute_loss_from_embeddings(batch.pairs(), labels))
+    guide = torch.randn(8, 16)  # of the queries and of the documents: none is above the own pair's cosine of 1
+    batch.extra |= {"teacher_queries": guide, "teacher_documents": guide.clone()}
+    own = torch.eye(8, dtype=torch.bool)
+    sides = [F.normalize(side) for side in (batch.queries, batch.documents)]
+    others = [(scale * (side @ side.T)).masked_fill(own, -torch.inf) for side in sides]
+    logits = torch.cat([scale * (sides[0] @ sides[1].T), *others], dim=1)
+    scale.grad = None
+    batch.check("gist", F.cross_entropy(logits, torch.arange(8)), teacher="guide", gist__margin=-0.5)
 
 
 def masked_mnrl():

@@ -122,6 +122,7 @@ def bi_encoder(model_path, folder):
     start = load_file(model_path / "model.safetensors")
     used = {name: start[name] for name in named if name not in unused}
     compare_update("bi-encoder", figures, used, gradients, updated, rate, decay)
+    learned_scale(model_path, folder, model, features, gradients)
     for name in ("mnrl", "cosent", "triplet"):
         settings = (f"loss.name={name}", "loss.labels=binary", "dropout")
         whole, one, _ = tandem("bi", model_path, folder, *settings)
@@ -130,6 +131,31 @@ def bi_encoder(model_path, folder):
         compare_loss(f"bi-encoder, {name} in parts", parts, whole["loss"])
         compare_whole(f"bi-encoder, {name} in parts", many, one)
     trained_directory(model_path, folder, unused)
+
+
+def learned_scale(model_path, folder, model, features, gradients):
+    """torch's gradient of the logarithm of a scale that is a parameter, in one pass and in parts; the model's gradients
+    are those of the fixed scale of 20. With dropout, parts against one pass, for each loss that takes a scale."""
+    settings = ("loss.scale_learning_rate=1e-3",)
+    log_scale = torch.nn.Parameter(torch.tensor(20.0).log())
+    MultipleNegativesRankingLoss(model, scale=log_scale.exp())(features, None).backward()
+    for budget in 100000, 64:
+        figures, found, _ = tandem("bi", model_path, folder, *settings, f"forward_tokens={budget}")
+        assert (figures["parts"] == 1) == (budget > 64), figures
+        compare_scale(f"scale, {figures['parts']} parts", figures["scale_gradient"], log_scale.grad.item())
+        compare_whole(f"model under a learned scale, {figures['parts']} parts", found, gradients)
+    for name in "cosent", "angle", "gist":
+        choice = (f"loss.name={name}", "loss.labels=binary", "dropout", *settings)
+        choice += (f"loss.teacher={model_path}",) if name == "gist" else ()
+        whole, _, _ = tandem("bi", model_path, folder, *choice)
+        parts, _, _ = tandem("bi", model_path, folder, *choice, "forward_tokens=64")
+        assert whole["parts"] == 1 and parts["parts"] > 3, (whole, parts)
+        compare_scale(f"scale of {name} in {parts['parts']} parts", parts["scale_gradient"], whole["scale_gradient"])
+
+
+def compare_scale(label, found, expected):
+    print(f"{label}: gradient {found:.6f}, expected {expected:.6f}")
+    assert abs(found - expected) <= TOLERANCE * abs(expected), label
 
 
 def trained_directory(base, folder, unused):

@@ -49,7 +49,8 @@ static int set_up(void **state)
     fill(r->m, 2.0F);
     fill(r->v, 3.0F);
     fill(r->best, 4.0F);
-    r->sources[1] = (tandem_source_state){.steps = 3, .loss = 2.0 / 3.0};
+    r->sources[1] = (tandem_source_state){
+        .steps = 3, .loss = 2.0 / 3.0, .scale = {.learned = true, .log_value = 2.9957323F, .m = -1e-3F, .v = 3e-7F, .updates = 7}};
     r->checkpoint = (tandem_checkpoint){
         .sources = r->sources, .source_count = 2,
         .parameters = parameters, .parameter_count = 2, .weights = r->weights, .m = r->m, .v = r->v, .best = r->best,
@@ -106,15 +107,34 @@ static void test_round_trip(void **state)
     fill(r->best, 0.0F);
     memset(&r->checkpoint.state, 0, sizeof r->checkpoint.state);
     memset(r->sources, 0, sizeof r->sources);
+    r->sources[1].scale.learned = true; /* as the settings say */
     char *path = found(r);
     assert_int_equal(tandem_checkpoint_restore(&r->checkpoint, path), 0);
     free(path);
-    assert_memory_equal(r->sources, kept.sources, sizeof kept.sources);
+    for (size_t i = 0; i < 2; i++) {
+        const tandem_source_state *now = &r->sources[i], *before = &kept.sources[i];
+
+        assert_true(now->mined == NULL && now->steps == before->steps && now->loss == before->loss);
+        assert_true(now->scale.log_value == before->scale.log_value && now->scale.m == before->scale.m &&
+                    now->scale.v == before->scale.v && now->scale.updates == before->scale.updates);
+    }
     assert_memory_equal(r->weights, kept.weights, sizeof kept.weights);
     assert_memory_equal(r->m, kept.m, sizeof kept.m);
     assert_memory_equal(r->v, kept.v, sizeof kept.v);
     assert_memory_equal(r->best, kept.best, sizeof kept.best);
     assert_memory_equal(&r->checkpoint.state, &kept.checkpoint.state, sizeof kept.checkpoint.state);
+}
+
+static void test_learned_scale_that_is_missing(void **state)
+{
+    run *r = *state;
+
+    write_at(r, 10);
+    r->sources[0].scale.learned = true;
+    char *path = found(r);
+    assert_true(tandem_checkpoint_restore(&r->checkpoint, path) < 0);
+    assert_non_null(strstr(tandem_error_message(), "a source's scale is to have a number \"log\""));
+    free(path);
 }
 
 static void test_mined_groups_and_missing_metric(void **state)
@@ -250,6 +270,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CHECKPOINT_TEST(test_round_trip),
+        CHECKPOINT_TEST(test_learned_scale_that_is_missing),
         CHECKPOINT_TEST(test_mined_groups_and_missing_metric),
         CHECKPOINT_TEST(test_newest_two_are_kept),
         CHECKPOINT_TEST(test_damage_falls_back),

@@ -11,7 +11,9 @@
 
 #include "tandem/machine.h"
 #include "tiny_model.h"
+#include "train/losses.h"
 #include "train/optimizer.h"
+#include "train/scale.h"
 
 /* The formulas of torch.optim.AdamW in doubles. */
 static void reference_step(double *p, double *m, double *v, double g, double t, double rate, double decay)
@@ -219,6 +221,37 @@ static void test_frozen_and_decayed_layers(void **state)
     free(values);
 }
 
+/* The logarithm moves as AdamW moves any parameter, without decay. */
+static void test_learned_scale(void **state)
+{
+    (void)state;
+    tandem_loss_settings settings = {.scale = 20.0, .scale_learning_rate = 1e-3};
+    tandem_scale scale = tandem_scale_of(&settings);
+    double p = log(20.0), m = 0.0, v = 0.0;
+
+    for (int t = 1; t <= 9; t++) {
+        double gradient = sin((double)t * 2.0);
+
+        reference_step(&p, &m, &v, 0.5 * gradient, t, 1e-2, 0.0);
+        tandem_scale_step(&scale, gradient, 1e-2, 0.5);
+        /* Updates of at most 1e-2 on a value of 3, each rounded to float (2^-23 * 2 = 2.4e-7). */
+        assert_true(fabs(log(tandem_scale_value(&scale)) - p) <= 9 * 2.4e-7);
+    }
+    settings.scale = 99.0;
+    scale = tandem_scale_of(&settings);
+    for (int t = 0; t < 9; t++) {
+        tandem_scale_step(&scale, -1.0, 1e-2, 1.0);
+    }
+    /* At the most, which is that of a logarithm in float. */
+    assert_true(fabs(tandem_scale_value(&scale) - TANDEM_SCALE_MOST) <= 1e-5);
+    for (int t = 0; t < 30; t++) { /* longer than the running mean lasts */
+        tandem_scale_step(&scale, 1.0, 1e-2, 1.0);
+    }
+    assert_true(tandem_scale_value(&scale) < 0.99 * TANDEM_SCALE_MOST);
+    settings.scale_learning_rate = 0.0;
+    assert_false(tandem_scale_of(&settings).learned);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +260,7 @@ int main(void)
         cmocka_unit_test(test_clip), cmocka_unit_test(test_schedule),
         cmocka_unit_test(test_other_schedules), cmocka_unit_test(test_spikes),
         cmocka_unit_test(test_frozen_and_decayed_layers),
+        cmocka_unit_test(test_learned_scale),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
