@@ -16,12 +16,12 @@ typedef struct {
     size_t document_count, pair_count;
 } work;
 
-static void work_free(work *w)
-{
-    free(w->queries);
-    free(w->documents);
-    free(w->pairs);
-}
+struct tandem_reranking {
+    const tandem_run *run;
+    size_t depth, pair_count;
+    tandem_pair *pairs;
+    tandem_token_store *queries, *documents;
+};
 
 static size_t top(const tandem_ranking *ranking, size_t depth)
 {
@@ -74,20 +74,6 @@ static int plan(work *w, const tandem_dataset *dataset, const tandem_run *run, s
     return rc;
 }
 
-static int score(float *logits, const work *w, tandem_model *cross, size_t query_count)
-{
-    tandem_token_store *queries = NULL, *documents = NULL;
-    int rc;
-    TANDEM_TRY_GOTO(rc, done, tandem_model_tokenize(&queries, cross, w->queries, query_count, TANDEM_QUERY));
-    TANDEM_TRY_GOTO(rc, done, tandem_model_tokenize(&documents, cross, w->documents, w->document_count,
-                                                    TANDEM_DOCUMENT));
-    rc = tandem_model_score(logits, cross, queries, documents, w->pairs, w->pair_count, "reranking");
-done:
-    tandem_token_store_free(queries);
-    tandem_token_store_free(documents);
-    return rc;
-}
-
 /* A run of the first of each pair's `labels` logits. */
 static int collect(tandem_run *out, const tandem_run *run, const float *logits, size_t labels, size_t depth)
 {
@@ -111,8 +97,26 @@ static int collect(tandem_run *out, const tandem_run *run, const float *logits, 
     return rc;
 }
 
-int tandem_rerank(tandem_run **out, tandem_model *cross, const tandem_dataset *dataset, const tandem_run *run,
-                  size_t depth)
+static int prepare(tandem_reranking *reranking, const tandem_model *cross, const tandem_dataset *dataset)
+{
+    work w = {0};
+    int rc;
+    TANDEM_TRY_GOTO(rc, done, plan(&w, dataset, reranking->run, reranking->depth));
+    reranking->pairs = w.pairs;
+    reranking->pair_count = w.pair_count;
+    w.pairs = NULL;
+    TANDEM_TRY_GOTO(rc, done, tandem_model_tokenize(&reranking->queries, cross, w.queries,
+                                                    tandem_run_count(reranking->run), TANDEM_QUERY));
+    rc = tandem_model_tokenize(&reranking->documents, cross, w.documents, w.document_count, TANDEM_DOCUMENT);
+done:
+    free(w.queries);
+    free(w.documents);
+    free(w.pairs);
+    return rc;
+}
+
+int tandem_reranking_new(tandem_reranking **out, const tandem_model *cross, const tandem_dataset *dataset,
+                         const tandem_run *run, size_t depth)
 {
     *out = NULL;
     const tandem_model_info *info = tandem_model_describe(cross);
@@ -122,23 +126,57 @@ int tandem_rerank(tandem_run **out, tandem_model *cross, const tandem_dataset *d
     if (depth == 0 || tandem_run_count(run) == 0) {
         return tandem_error("nothing to rerank: %zu queries, depth %zu", tandem_run_count(run), depth);
     }
-    work w = {0};
-    float *logits = NULL;
-    int rc;
-    TANDEM_TRY_GOTO(rc, done, plan(&w, dataset, run, depth));
-    logits = tandem_alloc(w.pair_count, (size_t)info->labels * sizeof *logits);
-    TANDEM_TRY_GOTO(rc, done, logits ? TANDEM_OK : TANDEM_ERROR);
-    if (w.pair_count > 0) {
-        TANDEM_TRY_GOTO(rc, done, score(logits, &w, cross, tandem_run_count(run)));
+    tandem_reranking *reranking = tandem_alloc(1, sizeof *reranking);
+    if (!reranking) {
+        return TANDEM_ERROR;
     }
+    *reranking = (tandem_reranking){.run = run, .depth = depth};
+    int rc = prepare(reranking, cross, dataset);
+    if (rc < 0) {
+        tandem_reranking_free(reranking);
+        return rc;
+    }
+    *out = reranking;
+    return TANDEM_OK;
+}
+
+void tandem_reranking_free(tandem_reranking *reranking)
+{
+    if (reranking) {
+        tandem_token_store_free(reranking->queries);
+        tandem_token_store_free(reranking->documents);
+        free(reranking->pairs);
+        free(reranking);
+    }
+}
+
+int tandem_reranking_score(tandem_run **out, const tandem_reranking *reranking, tandem_model *cross)
+{
+    *out = NULL;
+    const tandem_model_info *info = tandem_model_describe(cross);
+    float *logits = tandem_alloc(reranking->pair_count, (size_t)info->labels * sizeof *logits);
+    int rc = logits ? TANDEM_OK : TANDEM_ERROR;
+    TANDEM_TRY_GOTO(rc, done, rc);
+    TANDEM_TRY_GOTO(rc, done, tandem_model_score(logits, cross, reranking->queries, reranking->documents,
+                                                 reranking->pairs, reranking->pair_count, "reranking"));
     TANDEM_TRY_GOTO(rc, done, tandem_run_new(out, tandem_path_base(info->directory)));
-    rc = collect(*out, run, logits, (size_t)info->labels, depth);
+    rc = collect(*out, reranking->run, logits, (size_t)info->labels, reranking->depth);
     if (rc < 0) {
         tandem_run_free(*out);
         *out = NULL;
     }
 done:
     free(logits);
-    work_free(&w);
+    return rc;
+}
+
+int tandem_rerank(tandem_run **out, tandem_model *cross, const tandem_dataset *dataset, const tandem_run *run,
+                  size_t depth)
+{
+    tandem_reranking *reranking = NULL;
+    *out = NULL;
+    TANDEM_TRY(tandem_reranking_new(&reranking, cross, dataset, run, depth));
+    int rc = tandem_reranking_score(out, reranking, cross);
+    tandem_reranking_free(reranking);
     return rc;
 }

@@ -9,8 +9,7 @@
 #include "tandem/search.h"
 #include "tandem/vectors.h"
 
-/* The judged queries that the dataset has, in the order of the qrels; the caller frees. */
-static int select_queries(tandem_text **out, size_t *count, const tandem_dataset *dataset, const tandem_qrels *qrels)
+int tandem_judged_queries(tandem_text **out, size_t *count, const tandem_dataset *dataset, const tandem_qrels *qrels)
 {
     *count = 0;
     *out = tandem_alloc(tandem_qrels_count(qrels), sizeof **out);
@@ -33,20 +32,21 @@ static int select_queries(tandem_text **out, size_t *count, const tandem_dataset
     return TANDEM_OK;
 }
 
-static int search_vectors(tandem_hits *hits, tandem_model *model, const tandem_texts *corpus, const tandem_text *queries,
-                          size_t count, size_t k, const uint32_t *tie_ranks, bool cache)
+int tandem_retrieve_vectors(tandem_run **out, const char *name, const tandem_dataset *dataset,
+                            const tandem_text *queries, const tandem_vectors *wanted, const tandem_vectors *documents,
+                            size_t k)
 {
-    tandem_vectors documents = {0}, wanted = {0};
-    int rc;
-    TANDEM_TRY_GOTO(rc, done, tandem_model_encode_texts(&wanted, model, queries, count, TANDEM_QUERY, false,
-                                                        "encoding queries"));
-    TANDEM_TRY_GOTO(rc, done, tandem_model_encode_texts(&documents, model, corpus->items, corpus->count,
-                                                        TANDEM_DOCUMENT, cache, "encoding documents"));
-    rc = tandem_search_exact(hits, wanted.data, wanted.count, documents.data, documents.count, documents.dim, k,
-                             tie_ranks);
-done:
-    tandem_vectors_free(&documents);
-    tandem_vectors_free(&wanted);
+    *out = NULL;
+    uint32_t *tie_ranks = NULL;
+    tandem_hits hits = {0};
+    TANDEM_TRY(tandem_tie_ranks(&tie_ranks, dataset->corpus.items, dataset->corpus.count));
+    int rc = tandem_search_exact(&hits, wanted->data, wanted->count, documents->data, documents->count, documents->dim,
+                                 k, tie_ranks);
+    if (rc >= 0) {
+        rc = tandem_run_from_hits(out, name, &hits, queries, NULL, dataset->corpus.items);
+    }
+    tandem_hits_free(&hits);
+    free(tie_ranks);
     return rc;
 }
 
@@ -55,18 +55,19 @@ int tandem_retrieve_dense(tandem_run **out, tandem_model *model, const tandem_da
 {
     *out = NULL;
     tandem_text *queries = NULL;
-    uint32_t *tie_ranks = NULL;
-    tandem_hits hits = {0};
+    tandem_vectors documents = {0}, wanted = {0};
+    const char *name = tandem_path_base(tandem_model_describe(model)->directory);
     size_t count;
     int rc;
-    TANDEM_TRY_GOTO(rc, done, select_queries(&queries, &count, dataset, qrels));
-    TANDEM_TRY_GOTO(rc, done, tandem_tie_ranks(&tie_ranks, dataset->corpus.items, dataset->corpus.count));
-    TANDEM_TRY_GOTO(rc, done, search_vectors(&hits, model, &dataset->corpus, queries, count, k, tie_ranks, cache));
-    rc = tandem_run_from_hits(out, tandem_path_base(tandem_model_describe(model)->directory), &hits, queries, NULL,
-                              dataset->corpus.items);
+    TANDEM_TRY_GOTO(rc, done, tandem_judged_queries(&queries, &count, dataset, qrels));
+    TANDEM_TRY_GOTO(rc, done, tandem_model_encode_texts(&wanted, model, queries, count, TANDEM_QUERY, false,
+                                                        "encoding queries"));
+    TANDEM_TRY_GOTO(rc, done, tandem_model_encode_texts(&documents, model, dataset->corpus.items, dataset->corpus.count,
+                                                        TANDEM_DOCUMENT, cache, "encoding documents"));
+    rc = tandem_retrieve_vectors(out, name, dataset, queries, &wanted, &documents, k);
 done:
-    tandem_hits_free(&hits);
-    free(tie_ranks);
+    tandem_vectors_free(&documents);
+    tandem_vectors_free(&wanted);
     free(queries);
     return rc;
 }
@@ -81,7 +82,7 @@ int tandem_retrieve_bm25(tandem_run **out, const tandem_dataset *dataset, const 
     tandem_hits hits = {0};
     size_t count;
     int rc;
-    TANDEM_TRY_GOTO(rc, done, select_queries(&queries, &count, dataset, qrels));
+    TANDEM_TRY_GOTO(rc, done, tandem_judged_queries(&queries, &count, dataset, qrels));
     TANDEM_TRY_GOTO(rc, done, tandem_tie_ranks(&tie_ranks, dataset->corpus.items, dataset->corpus.count));
     TANDEM_TRY_GOTO(rc, done, tandem_bm25_new(&index, dataset->corpus.items, dataset->corpus.count,
                                               options, cache));

@@ -18,28 +18,39 @@ enum { RERANK_DEPTH = 50, FULL_DEPTH = 1000 };
 struct tandem_dev {
     tandem_dataset *dataset;
     tandem_qrels *qrels;
-    tandem_run *candidates; /* cross-encoder: the first stage's results */
+    tandem_model *model;
+    tandem_encoded *encoded;
+    tandem_text *queries;   /* bi-encoder: [query_count], the judged ones */
+    size_t query_count;
+    tandem_run *candidates; /* cross-encoder: the first stage's results, */
+    tandem_reranking *reranking; /* the top RERANK_DEPTH of them */
     tandem_metric metric;
     double offset_scale;
 };
 
-static int open_parts(tandem_dev *dev, const tandem_train_config *config, bool cross)
+static int open_parts(tandem_dev *dev, const tandem_train_config *config)
 {
     TANDEM_TRY(tandem_metric_parse(&dev->metric, config->dev.metric));
     TANDEM_TRY(tandem_dataset_open(&dev->dataset, config->dev.dataset));
     TANDEM_TRY(tandem_dataset_qrels(&dev->qrels, dev->dataset, config->dev.split));
-    return cross ? tandem_run_read(&dev->candidates, config->dev.run) : TANDEM_OK;
+    if (tandem_model_describe(dev->model)->kind == TANDEM_BI_ENCODER) {
+        return tandem_judged_queries(&dev->queries, &dev->query_count, dev->dataset, dev->qrels);
+    }
+    TANDEM_TRY(tandem_run_read(&dev->candidates, config->dev.run));
+    return tandem_reranking_new(&dev->reranking, dev->model, dev->dataset, dev->candidates, RERANK_DEPTH);
 }
 
-int tandem_dev_new(tandem_dev **out, const tandem_train_config *config, bool cross)
+int tandem_dev_new(tandem_dev **out, const tandem_train_config *config, tandem_model *model, tandem_encoded *encoded)
 {
     tandem_dev *dev = tandem_alloc(1, sizeof *dev);
 
     if (dev == NULL) {
         return TANDEM_ERROR;
     }
+    dev->model = model;
+    dev->encoded = encoded;
     dev->offset_scale = config->loss.offset_scale;
-    int rc = open_parts(dev, config, cross);
+    int rc = open_parts(dev, config);
     if (rc < 0) {
         tandem_dev_free(dev);
         return rc;
@@ -51,7 +62,9 @@ int tandem_dev_new(tandem_dev **out, const tandem_train_config *config, bool cro
 void tandem_dev_free(tandem_dev *dev)
 {
     if (dev != NULL) {
+        tandem_reranking_free(dev->reranking);
         tandem_run_free(dev->candidates);
+        free(dev->queries);
         tandem_qrels_free(dev->qrels);
         tandem_dataset_free(dev->dataset);
         free(dev);
@@ -99,16 +112,24 @@ static int add_offsets(tandem_run **out, const tandem_dev *dev, const tandem_run
     return TANDEM_OK;
 }
 
-static int rank(tandem_run **out, tandem_dev *dev, tandem_model *model)
+static int retrieve(tandem_run **out, tandem_dev *dev)
+{
+    const tandem_texts *corpus = &dev->dataset->corpus;
+    const tandem_vectors *queries = NULL, *documents = NULL;
+    size_t depth = dev->metric.cutoff > 0 ? dev->metric.cutoff : FULL_DEPTH;
+
+    TANDEM_TRY(tandem_encoded_vectors(&queries, dev->encoded, dev->queries, dev->query_count, TANDEM_QUERY,
+                                      "dev: queries"));
+    TANDEM_TRY(tandem_encoded_vectors(&documents, dev->encoded, corpus->items, corpus->count, TANDEM_DOCUMENT,
+                                      "dev: documents"));
+    return tandem_retrieve_vectors(out, "dev", dev->dataset, dev->queries, queries, documents, depth);
+}
+
+static int rerank(tandem_run **out, tandem_dev *dev)
 {
     tandem_run *reranked = NULL;
 
-    if (dev->candidates == NULL) {
-        size_t depth = dev->metric.cutoff > 0 ? dev->metric.cutoff : FULL_DEPTH;
-
-        return tandem_retrieve_dense(out, model, dev->dataset, dev->qrels, depth, false);
-    }
-    TANDEM_TRY(tandem_rerank(&reranked, model, dev->dataset, dev->candidates, RERANK_DEPTH));
+    TANDEM_TRY(tandem_reranking_score(&reranked, dev->reranking, dev->model));
     if (dev->offset_scale <= 0.0) {
         *out = reranked;
         return TANDEM_OK;
@@ -118,12 +139,12 @@ static int rank(tandem_run **out, tandem_dev *dev, tandem_model *model)
     return rc;
 }
 
-int tandem_dev_evaluate(double *out, tandem_dev *dev, tandem_model *model)
+int tandem_dev_evaluate(double *out, tandem_dev *dev)
 {
     tandem_run *run = NULL;
     tandem_scores scores = {0};
 
-    TANDEM_TRY(rank(&run, dev, model));
+    TANDEM_TRY(dev->reranking != NULL ? rerank(&run, dev) : retrieve(&run, dev));
     int rc = tandem_scores_compute(&scores, dev->qrels, run, &dev->metric, 1, true);
     if (rc == TANDEM_OK) {
         *out = scores.means[0];

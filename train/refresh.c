@@ -7,7 +7,6 @@
 
 #include "tandem/memory.h"
 #include "tandem/random.h"
-#include "tandem/vectors.h"
 
 static double margin_or_off(double margin)
 {
@@ -39,10 +38,10 @@ static int mine_source(tandem_groups **out, tandem_mining_statistics *statistics
     return tandem_mine_negatives(out, statistics, &mining);
 }
 
-static int mine(tandem_groups **out, tandem_mining_statistics *statistics, tandem_model *model,
+static int mine(tandem_groups **out, tandem_mining_statistics *statistics, tandem_encoded *encoded,
                 const tandem_dataset *dataset, const tandem_split *split, const tandem_mining_options *options)
 {
-    tandem_vectors queries = {0}, documents = {0};
+    const tandem_vectors *queries = NULL, *documents = NULL;
     tandem_text *texts = tandem_alloc(split->count, sizeof *texts);
     int rc = texts == NULL ? TANDEM_ERROR : TANDEM_OK;
 
@@ -52,14 +51,13 @@ static int mine(tandem_groups **out, tandem_mining_statistics *statistics, tande
     for (size_t i = 0; i < split->count; i++) {
         texts[i] = dataset->queries.items[split->queries[i].query];
     }
-    TANDEM_TRY_GOTO(rc, done, tandem_model_encode_texts(&queries, model, texts, split->count, TANDEM_QUERY, false, "mining: queries"));
-    TANDEM_TRY_GOTO(rc, done, tandem_model_encode_texts(&documents, model, dataset->corpus.items, dataset->corpus.count,
-                                                        TANDEM_DOCUMENT, false, "mining: documents"));
-    tandem_mining_source source = {.queries = {&queries, 1}, .documents = {&documents, 1}};
+    TANDEM_TRY_GOTO(rc, done, tandem_encoded_vectors(&queries, encoded, texts, split->count, TANDEM_QUERY,
+                                                     "mining: queries"));
+    TANDEM_TRY_GOTO(rc, done, tandem_encoded_vectors(&documents, encoded, dataset->corpus.items, dataset->corpus.count,
+                                                     TANDEM_DOCUMENT, "mining: documents"));
+    tandem_mining_source source = {.queries = {queries, 1}, .documents = {documents, 1}};
     rc = mine_source(out, statistics, dataset, split, &source, options);
 done:
-    tandem_vectors_free(&queries);
-    tandem_vectors_free(&documents);
     free(texts);
     return rc;
 }
@@ -154,7 +152,7 @@ static int replace_negatives(tandem_groups *out, const tandem_groups *base, cons
     return tandem_groups_finish(out);
 }
 
-int tandem_refresh_negatives(tandem_groups **out, tandem_mining_statistics *statistics, tandem_model *model,
+int tandem_refresh_negatives(tandem_groups **out, tandem_mining_statistics *statistics, tandem_encoded *encoded,
                              const tandem_dataset *dataset, const tandem_split *split, const tandem_groups *base,
                              const tandem_train_config *config, uint64_t step)
 {
@@ -162,7 +160,7 @@ int tandem_refresh_negatives(tandem_groups **out, tandem_mining_statistics *stat
     tandem_groups *mined = NULL, *bm25 = NULL, *groups = NULL;
     tandem_strmap *by_id = NULL;
     size_t more = (size_t)config->mining.bm25_negatives;
-    int rc = mine(&mined, statistics, model, dataset, split, &options);
+    int rc = mine(&mined, statistics, encoded, dataset, split, &options);
 
     TANDEM_TRY(rc);
     TANDEM_TRY_GOTO(rc, done, more > 0 ? mine_bm25(&bm25, dataset, split, &options, more) : TANDEM_OK);

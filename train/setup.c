@@ -89,6 +89,7 @@ static int load_model(tandem_trainer *t)
     TANDEM_TRY(tandem_model_load(&t->model, t->config->model, &options));
     TANDEM_TRY(tandem_prompts_of(&t->prompts, t->model));
     TANDEM_TRY(tandem_sources_meet(&t->sources, t->model));
+    TANDEM_TRY(t->cross ? TANDEM_OK : tandem_encoded_new(&t->encoded, t->model));
     t->weights = tandem_model_parameters(t->model, &t->floats);
     t->gradients = tandem_model_gradients(t->model);
     if (t->gradients == NULL) {
@@ -154,7 +155,7 @@ static int open_dev(tandem_trainer *t)
     if (t->best == NULL) {
         return TANDEM_ERROR;
     }
-    return tandem_dev_new(&t->dev, t->config, t->cross);
+    return tandem_dev_new(&t->dev, t->config, t->model, t->encoded);
 }
 
 /* ---- checkpoints --------------------------------------------------------------------------- */
@@ -245,6 +246,7 @@ void tandem_trainer_close(tandem_trainer *t)
 {
     tandem_journal_close(t->journal);
     tandem_dev_free(t->dev);
+    tandem_encoded_free(t->encoded);
     tandem_stepper_free(t->stepper);
     tandem_adamw_free(t->adamw);
     tandem_sources_free(&t->sources);

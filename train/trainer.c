@@ -65,7 +65,7 @@ static int mine(mined_set *out, tandem_trainer *t, const tandem_source *source)
     double start = tandem_seconds();
 
     TANDEM_TRY(tandem_prompts_use(&source->prompts, t->model));
-    TANDEM_TRY(tandem_refresh_negatives(&out->groups, &out->statistics, t->model, source->dataset, source->split,
+    TANDEM_TRY(tandem_refresh_negatives(&out->groups, &out->statistics, t->encoded, source->dataset, source->split,
                                         source->base, source->config, t->state.step));
     out->seconds = tandem_seconds() - start;
     return TANDEM_OK;
@@ -297,7 +297,7 @@ static int evaluate(tandem_trainer *t)
     double start = tandem_seconds(), value = NAN;
 
     TANDEM_TRY(tandem_prompts_use(&t->prompts, t->model));
-    TANDEM_TRY(tandem_dev_evaluate(&value, t->dev, t->model));
+    TANDEM_TRY(tandem_dev_evaluate(&value, t->dev));
     t->state.evaluated_step = t->state.step;
     t->state.stale++;
     if (!(value <= t->state.best_metric)) { /* true also while there is no best yet */
@@ -326,7 +326,7 @@ static int save_checkpoint(tandem_trainer *t)
 
 /* Everything that may come between two steps; the state says what is still to do, so
  * that an interrupted evaluation or mining is done again by the resumed run. */
-static int between_steps(tandem_trainer *t)
+static int do_what_is_due(tandem_trainer *t)
 {
     if (evaluation_due(t)) {
         TANDEM_TRY(evaluate(t));
@@ -339,6 +339,16 @@ static int between_steps(tandem_trainer *t)
         return tandem_error_code(TANDEM_INTERRUPTED, "interrupted");
     }
     return finished(t) ? TANDEM_OK : prepare_step(t);
+}
+
+static int between_steps(tandem_trainer *t)
+{
+    int rc = do_what_is_due(t);
+
+    if (t->encoded != NULL) {
+        tandem_encoded_forget(t->encoded);
+    }
+    return rc;
 }
 
 /* Floats that a forward keeps of a token: of a layer 10 vectors of the hidden size and 2 of the feed-forward size (3

@@ -11,6 +11,7 @@
 #include "tandem/train.h"
 #include "train/checkpoint.h"
 #include "train/dev.h"
+#include "train/encoded.h"
 #include "train/journal.h"
 #include "train/optimizer.h"
 #include "train/sampler.h"
@@ -36,6 +37,7 @@ typedef struct {
     tandem_prompts prompts; /* the model's own, in which dev is evaluated */
     tandem_stepper *stepper;
     tandem_adamw *adamw;
+    tandem_encoded *encoded; /* NULL for a cross-encoder */
     tandem_dev *dev; /* NULL: nothing is evaluated */
     tandem_journal *journal;
 

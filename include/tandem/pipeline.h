@@ -20,6 +20,11 @@ extern "C" {
  * error. With `cache`, document embeddings and the BM25 index are cached. The run is named after the model's
  * directory, or "bm25". */
 int tandem_retrieve_dense(tandem_run **out, tandem_model *model, const tandem_dataset *dataset, const tandem_qrels *qrels, size_t k, bool cache);
+/* The same by vectors of the corpus and of `queries`, which tandem_judged_queries gives; the run is called `name`. */
+int tandem_retrieve_vectors(tandem_run **out, const char *name, const tandem_dataset *dataset, const tandem_text *queries, const tandem_vectors *wanted, const tandem_vectors *documents, size_t k);
+/* The judged queries that the dataset has, in the order of the qrels; none is an error. The caller frees *out, whose
+ * texts are the dataset's. */
+int tandem_judged_queries(tandem_text **out, size_t *count, const tandem_dataset *dataset, const tandem_qrels *qrels);
 int tandem_retrieve_bm25(tandem_run **out, const tandem_dataset *dataset, const tandem_qrels *qrels, size_t k,
                          tandem_bm25_options options, bool cache);
 
@@ -47,6 +52,13 @@ int tandem_hybrid_fuse(tandem_run **out, const char *name, const tandem_run *con
  * ranking. The result holds those documents only. A query or document that the dataset lacks is an
  * error, and so is a bi-encoder or an empty run. */
 int tandem_rerank(tandem_run **out, tandem_model *cross, const tandem_dataset *dataset, const tandem_run *run, size_t depth);
+
+/* The same in two steps, for a run that is reranked again and again while the weights change: the pairs are found, and
+ * their texts tokenized, once. `run` is borrowed. */
+typedef struct tandem_reranking tandem_reranking;
+int tandem_reranking_new(tandem_reranking **out, const tandem_model *cross, const tandem_dataset *dataset, const tandem_run *run, size_t depth);
+void tandem_reranking_free(tandem_reranking *reranking); /* NULL is fine */
+int tandem_reranking_score(tandem_run **out, const tandem_reranking *reranking, tandem_model *cross);
 
 /* How the stages' scores are joined: both are standardized with the mean and deviation
  * over all candidates of the run the fusion was fitted on, so that one weight
