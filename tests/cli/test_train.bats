@@ -231,37 +231,50 @@ interrupted() {
     cmp whole/model.safetensors out/model.safetensors
 }
 
-@test "killed outright, a run goes on from its last checkpoint" {
-    "$TANDEM" train bi bi.json -o out --set checkpoint.every_steps=10 > stdout 2> stderr &
-    pid=$!
-    until [ -e out.checkpoint/step-30 ]; do sleep 0.01; done
-    kill -KILL "$pid"
-    wait "$pid" || [ $? -eq 137 ]
-    "$TANDEM" -q train bi bi.json -o out --resume
-    "$TANDEM" -q train bi bi.json -o whole
-    cmp whole/model.safetensors out/model.safetensors
-    diff <(figures whole) <(figures out)
+# killed COUNT WHOLE OUT CONFIG OPTION...: trains OUT, kills it outright COUNT times at random moments, each a few steps
+# after the one before, and resumes it; a run that is done before that must be WHOLE, and is begun anew.
+killed() {
+    local count=$1 whole=$2 out=$3 kills=0 status pid target
+    shift 3
+    while [ "$kills" -lt "$count" ]; do
+        "$TANDEM" -q train bi "$@" -o "$out" --resume &
+        pid=$!
+        target=$(($(last_step "$out.checkpoint/metrics.jsonl") + RANDOM % 14))
+        while [ "$(last_step "$out.checkpoint/metrics.jsonl")" -lt "$target" ] && kill -0 "$pid" 2> /dev/null; do sleep 0.01; done
+        sleep "0.0$((RANDOM % 10))"
+        kill -KILL "$pid" 2> /dev/null || true
+        status=0
+        wait "$pid" || status=$?
+        if [ "$status" -eq 137 ]; then
+            kills=$((kills + 1))
+            echo "kill $kills at step $(last_step "$out.checkpoint/metrics.jsonl")"
+        else
+            [ "$status" -eq 0 ]
+            same_directory "$whole" "$out"
+            rm -r "$out"
+        fi
+    done
+    "$TANDEM" -q train bi "$@" -o "$out" --resume
+    same_directory "$whole" "$out"
 }
 
-@test "killed outright at random moments, with everything on, it writes the same bytes" {
-    sed 's/"refresh_epochs": 2/"refresh_steps": 25, "bm25_negatives": 2/; s/"negatives": 2/"negatives": 3, "negative_sampling": "random"/' bi.json > all.json
-    set -- --set forward_tokens=100 --set schedule=wsd --set spike_guard=3 --set layer_decay=0.9 --set dev.patience=100 --set epochs=3
-    "$TANDEM" -q train bi all.json -o whole "$@"
-    for kill in 1 2 3 4 5 6 7 8; do
-        "$TANDEM" -q train bi all.json -o parts "$@" --set checkpoint.every_steps=3 --resume &
-        pid=$!
-        moment=$(awk -v r=$RANDOM 'BEGIN { print 0.2 + r / 32768 }')
-        sleep "$moment"
-        kill -KILL "$pid" 2> /dev/null || true
-        wait "$pid" || [ $? -eq 137 ]
-        echo "kill $kill after $moment s, at step $(last_step parts.checkpoint/metrics.jsonl)"
-        [ ! -e parts ] || break
-    done
-    [ -e parts ] || "$TANDEM" -q train bi all.json -o parts "$@" --set checkpoint.every_steps=3 --resume
-    cmp whole/model.safetensors parts/model.safetensors
-    diff <(figures whole) <(figures parts)
-    diff <(events whole) <(events parts)
-    diff -r whole/mined parts/mined
+# Byte for byte, but for what the clock says; each step is there once, in order.
+same_directory() {
+    diff -r -x metrics.jsonl -x 'events.*' "$1" "$2"
+    diff <(figures "$1") <(figures "$2")
+    diff <(events "$1") <(events "$2")
+    grep '"event": "step"' "$2/metrics.jsonl" | grep -o '"step": [0-9]*, "epoch"' | awk '$2 + 0 != NR { exit 1 } END { exit NR == 0 }'
+}
+
+@test "killed outright at twenty random moments, with everything on, nothing is lost" {
+    sed 's/"refresh_epochs": 2/"bm25_negatives": 2/; s/"negatives": 2/"negatives": 3, "negative_sampling": "random"/' bi.json > all.json
+    set -- --set epochs=3 --set forward_tokens=100 --set loss.scale_learning_rate=0.01 --set schedule=wsd --set spike_guard=3 --set layer_decay=0.9 --set dev.patience=100 --set checkpoint.every_steps=3
+    "$TANDEM" -q train bi all.json -o whole "$@" --set mining.refresh_steps=25
+    killed 10 whole parts all.json "$@" --set mining.refresh_steps=25
+    # Mining within an epoch does not go with batches that are composed for the epoch.
+    "$TANDEM" -q train bi all.json -o other "$@" --set mining.refresh_epochs=1 --set data.sampler=no_duplicates
+    killed 10 other pieces all.json "$@" --set mining.refresh_epochs=1 --set data.sampler=no_duplicates
+    run ! cmp -s whole/model.safetensors other/model.safetensors
 }
 
 @test "a checkpoint of other settings is refused by key, and none is written over" {
@@ -308,7 +321,7 @@ interrupted() {
     cat > groups.jsonl <<'END'
 {"query_id": "q0", "query": "t0w0 t0w1", "positives": [{"id": "d0", "text": "t0w2"}], "negatives": []}
 END
-    touch dev.trec
+    echo "q3 Q0 d3 1 1.0 bm25" > dev.trec
     run -1 "$TANDEM" -q train cross cross.json -o out --set loss.offset_scale=0 --set dev.dataset=tiny/data
     [[ "$output" == *"1 positives were left out for lack of negatives"* ]]
     cat > groups.jsonl <<'END'
@@ -406,6 +419,59 @@ for g in groups:
     [[ "$output" == *"use mining.refresh_epochs"* ]]
     run -2 "$TANDEM" -q train bi bi.json -o none --set mining.refresh_steps=5 --set loss.name=triplet
     [[ "$output" == *"the loss triplet leaves out groups"* ]]
+}
+
+@test "dev and mining encode a corpus that both have once between two steps" {
+    export TANDEM_CACHE=off
+    run -0 --separate-stderr "$TANDEM" -v train bi bi.json -o out --set mining.refresh_epochs=1 --set dev.every_steps=0 --set epochs=3
+    grep ": [0-9]* texts encoded" <<< "$stderr" | sed 's/.*debug: //' > encoded
+    cat encoded
+    # Mining before the first step; an evaluation and a mining at the ends of two epochs; the last evaluation.
+    cat > expected <<'END'
+mining: queries: 120 texts encoded
+mining: documents: 240 texts encoded
+dev: queries: 40 texts encoded
+dev: documents: 240 texts encoded
+mining: queries: 120 texts encoded
+mining: documents: 240 texts encoded already
+dev: queries: 40 texts encoded
+dev: documents: 240 texts encoded
+mining: queries: 120 texts encoded
+mining: documents: 240 texts encoded already
+dev: queries: 40 texts encoded
+dev: documents: 240 texts encoded
+END
+    diff expected encoded
+    # The same texts in another folder are the same corpus; one text more or less makes another.
+    cp -rL tiny/data copy
+    set -- --set dev.dataset=copy --set mining.refresh_epochs=1 --set dev.every_steps=0 --set epochs=2
+    run -0 --separate-stderr "$TANDEM" -v train bi bi.json -o same "$@"
+    [ "$(grep -c "documents: 240 texts encoded already" <<< "$stderr")" -eq 1 ]
+    echo '{"_id": "one-more", "title": "", "text": "t0w0"}' >> copy/corpus.jsonl
+    run -0 --separate-stderr "$TANDEM" -v train bi bi.json -o other "$@"
+    [ "$(grep -c "texts encoded" <<< "$stderr")" -eq 8 ]
+    [[ "$stderr" != *"encoded already"* ]]
+}
+
+@test "a learned scale is in the figures and the result, and stays where its rate is 0" {
+    run -0 "$TANDEM" -q train bi bi.json -o out --set loss.scale_learning_rate=0.01 --set epochs=1 --set mining.refresh_epochs=0 --json
+    python3 - "$output" <<'END'
+import json, sys
+steps = [json.loads(line) for line in open("out/metrics.jsonl")]
+scales = [line["scale"] for line in steps if line["event"] == "step"]
+assert len(scales) == 45 and abs(scales[0] - 20) < 1e-4 and len(set(scales)) > 40, scales
+last = json.loads(sys.argv[1])["scale"]
+assert last != scales[-1] and abs(last / scales[-1] - 1) < 0.01, (last, scales[-1])
+END
+    events out > scalars
+    grep -q "train/scale" scalars
+    run -0 "$TANDEM" -q train bi bi.json -o fixed --set epochs=1 --json
+    [[ "$output" != *scale* ]]
+    run ! grep -q '"scale"' fixed/metrics.jsonl
+    run -2 "$TANDEM" -q train bi bi.json -o none --set loss.scale_learning_rate=0.01 --set loss.scale=101
+    [[ "$output" == *"a learned scale is at most 100"* ]]
+    run -2 "$TANDEM" -q train bi bi.json -o none --set loss.scale_learning_rate=0.01 --set loss.name=triplet --set mining.refresh_epochs=0
+    [[ "$output" == *"the loss triplet has no scale"* ]]
 }
 
 @test "a text longer than goes through the model at once is refused by its group; crowded data makes smaller batches" {
