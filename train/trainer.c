@@ -461,7 +461,6 @@ static tandem_train_result result_of(const tandem_trainer *t)
 static int run(tandem_train_result *out, tandem_trainer *t, bool resume)
 {
     TANDEM_TRY(tandem_trainer_open(t, resume));
-    log_plan(t);
     if (t->state.metrics_bytes == 0) {
         TANDEM_TRY(tandem_journal_add_start(t->journal, t->data, (uint64_t)t->config->seed,
                                             (tandem_precision)t->config->dtype));
