@@ -175,6 +175,9 @@ static int read_scale(tandem_scale *scale, const cJSON *json, const char *source
     if (!scale->learned) {
         return TANDEM_OK;
     }
+    if (!cJSON_IsObject(object)) {
+        return tandem_error("%s: a source lacks the scale that it has learned", source);
+    }
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         double value = NAN;
 

@@ -133,7 +133,7 @@ static void test_learned_scale_that_is_missing(void **state)
     r->sources[0].scale.learned = true;
     char *path = found(r);
     assert_true(tandem_checkpoint_restore(&r->checkpoint, path) < 0);
-    assert_non_null(strstr(tandem_error_message(), "a source's scale is to have a number \"log\""));
+    assert_non_null(strstr(tandem_error_message(), "a source lacks the scale that it has learned"));
     free(path);
 }
 
