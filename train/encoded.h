@@ -15,8 +15,8 @@ typedef struct tandem_encoded tandem_encoded;
 int tandem_encoded_new(tandem_encoded **out, tandem_model *model); /* a bi-encoder, borrowed */
 void tandem_encoded_free(tandem_encoded *encoded);                 /* NULL is fine */
 
-/* Vectors of a side's texts under the model's prompt in use, in their order; borrowed until tandem_encoded_forget. `title` names the progress line.
- * TANDEM_INTERRUPTED when a signal came. */
+/* Vectors of a side's texts under the model's prompt in use, in their order; borrowed until tandem_encoded_forget.
+ * `title` names the progress line. TANDEM_INTERRUPTED when a signal came. */
 int tandem_encoded_vectors(const tandem_vectors **out, tandem_encoded *encoded, const tandem_text *texts, size_t count,
                            tandem_side side, const char *title);
 /* Frees all vectors, before the weights change; the token ids stay. */

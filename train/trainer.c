@@ -250,7 +250,8 @@ static int do_step(tandem_trainer *t)
         norm = hypot(norm, figures.scale_gradient);
     }
     bool skipped = !isfinite(norm) || figures.idle || is_spike(t, norm);
-    int rc = skipped ? skip_step(t, &batch, &figures, norm) : update(t, batch.source, norm, figures.scale_gradient, factor);
+    int rc = skipped ? skip_step(t, &batch, &figures, norm)
+                     : update(t, batch.source, norm, figures.scale_gradient, factor);
     double seconds = tandem_seconds() - start;
     tandem_journal_step line = {
         .step = t->state.step + 1,
@@ -417,7 +418,8 @@ static int run_steps(tandem_trainer *t)
 
         rc = do_step(t);
         snprintf(note, sizeof note, "loss %.4f, rate %.2g, %.0f tokens/s, %.0f %% padding saved", t->state.loss,
-                 t->config->learning_rate * schedule_factor(t), (double)(t->state.tokens - tokens) / (t->state.seconds - seconds),
+                 t->config->learning_rate * schedule_factor(t),
+                 (double)(t->state.tokens - tokens) / (t->state.seconds - seconds),
                  100.0 * t->padding);
         tandem_progress_update(progress, t->state.step, note);
         if (rc == TANDEM_OK) {
