@@ -10,10 +10,13 @@
 
 enum { ROUNDS = 100000 };
 
+/* In the order of the option's words; the first three are table_style's. */
+enum { FORMAT_CSV = TABLE_LATEX + 1, FORMAT_JSON };
+
 typedef struct {
-    const char *metrics;
+    const char *metrics, *queries;
     bool per_query, compare, common, json;
-    int64_t seed;
+    int64_t format, interval, moved, seed;
 } eval_options;
 
 static const tandem_option table[] = {
@@ -26,8 +29,16 @@ static const tandem_option table[] = {
      .help = "compare every other run with the first, and print 95 % intervals"},
     {.name = "common", .type = TANDEM_OPTION_FLAG, .offset = offsetof(eval_options, common),
      .help = "average over the judged queries that every run has, not over all judged queries"},
+    {.name = "interval", .type = TANDEM_OPTION_CHOICE, .offset = offsetof(eval_options, interval),
+     .value = "percentile|bca", .initial = "percentile", .help = "kind of bootstrap interval that tables show"},
+    {.name = "moved", .type = TANDEM_OPTION_INT, .offset = offsetof(eval_options, moved), .value = "N", .initial = "5",
+     .min = 0, .max = 1e6, .help = "with --compare, list N queries that gained most and N that lost most"},
+    {.name = "queries", .type = TANDEM_OPTION_STRING, .offset = offsetof(eval_options, queries), .value = "FILE",
+     .help = "a dataset's queries.jsonl, so that they are listed with their texts"},
+    {.name = "format", .type = TANDEM_OPTION_CHOICE, .offset = offsetof(eval_options, format),
+     .value = "text|markdown|latex|csv|json", .initial = "text", .help = "how to print"},
     {.name = "json", .type = TANDEM_OPTION_FLAG, .offset = offsetof(eval_options, json),
-     .help = "print JSON instead of tables"},
+     .help = "the same as --format json"},
     {.name = "seed", .type = TANDEM_OPTION_INT, .offset = offsetof(eval_options, seed), .value = "N", .initial = "13",
      .min = 0, .max = 9007199254740992.0, .help = "seed of bootstrap and randomization"},
     TANDEM_OPTION_END,
@@ -121,14 +132,6 @@ static int score_runs(eval_report *report, const tandem_qrels *qrels, tandem_run
 }
 
 /* ---- cells: a run by a metric ----------------------------------------------------------------- */
-static void gather(double *out, const eval_report *report, size_t run, size_t metric)
-{
-    const tandem_scores *scores = &report->runs[run].scores;
-    for (size_t i = 0; i < report->selected_count; i++) {
-        out[i] = scores->values[metric * scores->query_count + report->selected[i]];
-    }
-}
-
 static double mean(const double *values, size_t count)
 {
     double sum = 0.0;
@@ -138,6 +141,24 @@ static double mean(const double *values, size_t count)
     return sum / (double)count;
 }
 
+/* The values of a run by a metric, alone and against those of the first run. */
+static int fill_cell(eval_report *report, size_t run, size_t metric, double *values, double *baseline, uint64_t seed)
+{
+    eval_cell *cell = &report->cells[run * report->metric_count + metric];
+    size_t count = report->selected_count;
+    eval_report_gather(values, report, run, metric);
+    cell->mean = mean(values, count);
+    if (!report->compared) {
+        return TANDEM_OK;
+    }
+    TANDEM_TRY(tandem_bootstrap_mean(&cell->interval, values, count, TANDEM_BOOTSTRAP_RESAMPLES, seed));
+    if (run == 0) {
+        return TANDEM_OK;
+    }
+    eval_report_gather(baseline, report, 0, metric);
+    return tandem_compare_paired(&cell->comparison, baseline, values, count, ROUNDS, seed);
+}
+
 static int fill_cells(eval_report *report, uint64_t seed)
 {
     size_t count = report->selected_count;
@@ -145,21 +166,30 @@ static int fill_cells(eval_report *report, uint64_t seed)
     int rc = values && baseline ? TANDEM_OK : TANDEM_ERROR;
     for (size_t r = 0; r < report->run_count; r++) {
         for (size_t m = 0; rc >= 0 && m < report->metric_count; m++) {
-            eval_cell *cell = &report->cells[r * report->metric_count + m];
-            gather(values, report, r, m);
-            cell->mean = mean(values, count);
-            if (!report->compared) {
-                continue;
-            }
-            rc = tandem_bootstrap_mean(&cell->low, &cell->high, values, count, TANDEM_BOOTSTRAP_RESAMPLES, seed);
-            if (rc >= 0 && r > 0) {
-                gather(baseline, report, 0, m);
-                rc = tandem_compare_paired(&cell->comparison, baseline, values, count, ROUNDS, seed);
-            }
+            rc = fill_cell(report, r, m, values, baseline, seed);
         }
     }
     free(values);
     free(baseline);
+    return rc;
+}
+
+/* The runs that are compared with the first are a family, by each metric. */
+static int correct_cells(eval_report *report)
+{
+    size_t family = report->run_count - 1;
+    double *p = tandem_alloc(family, sizeof *p);
+    int rc = p ? TANDEM_OK : TANDEM_ERROR;
+    for (size_t m = 0; rc >= 0 && m < report->metric_count; m++) {
+        for (size_t r = 0; r < family; r++) {
+            p[r] = eval_report_cell(report, r + 1, m)->comparison.p;
+        }
+        rc = tandem_holm(p, p, family);
+        for (size_t r = 0; rc >= 0 && r < family; r++) {
+            report->cells[(r + 1) * report->metric_count + m].holm = p[r];
+        }
+    }
+    free(p);
     return rc;
 }
 
@@ -176,19 +206,28 @@ static int make_report(eval_report *report, const eval_options *options, const c
     if (!report->cells) {
         return TANDEM_ERROR;
     }
+    if (options->queries) {
+        report->arena = tandem_arena_new();
+        TANDEM_TRY(report->arena ? tandem_texts_read(&report->texts, report->arena, options->queries) : TANDEM_ERROR);
+    }
     TANDEM_TRY(tandem_qrels_read(&qrels, qrels_path));
     int rc = score_runs(report, qrels, runs, options->common);
     if (rc >= 0) {
         rc = fill_cells(report, (uint64_t)options->seed);
     }
+    if (rc >= 0 && report->compared) {
+        rc = correct_cells(report);
+    }
     report->qrels = qrels; /* holds the query ids */
     return rc;
 }
 
-static int print_report(const eval_report *report, bool json)
+static int print_report(const eval_report *report, int64_t format)
 {
     tandem_buffer text = TANDEM_BUFFER_INIT;
-    int rc = json ? eval_report_json(&text, report) : eval_report_text(&text, report);
+    int rc = format == FORMAT_JSON  ? eval_report_json(&text, report)
+             : format == FORMAT_CSV ? eval_report_csv(&text, report)
+                                    : eval_report_tables(&text, report, (table_style)format);
     if (rc >= 0 && (fwrite(text.data, 1, text.length, stdout) != text.length || fflush(stdout) != 0)) {
         rc = tandem_error("cannot write to stdout");
     }
@@ -199,9 +238,13 @@ static int print_report(const eval_report *report, bool json)
 static int run_eval(const void *raw, size_t count, char *const *arguments)
 {
     const eval_options *options = raw;
-    eval_report report = {.run_count = count - 1, .compared = options->compare, .per_query = options->per_query};
+    eval_report report = {.run_count = count - 1, .compared = options->compare, .per_query = options->per_query,
+                          .bca = options->interval == 1, .moved = (size_t)options->moved};
     if (options->compare && count < 3) {
         return tandem_error_code(TANDEM_USAGE, "--compare needs at least two runs");
+    }
+    if (options->json && options->format != TABLE_TEXT && options->format != FORMAT_JSON) {
+        return tandem_error_code(TANDEM_USAGE, "--json and --format ask for two formats");
     }
     report.runs = tandem_alloc(report.run_count, sizeof *report.runs);
     tandem_run **runs = tandem_alloc(report.run_count, sizeof(tandem_run *));
@@ -213,7 +256,7 @@ static int run_eval(const void *raw, size_t count, char *const *arguments)
         rc = make_report(&report, options, arguments[0], runs);
     }
     if (rc >= 0) {
-        rc = print_report(&report, options->json);
+        rc = print_report(&report, options->json ? FORMAT_JSON : options->format);
     }
     for (size_t r = 0; runs && r < report.run_count; r++) {
         tandem_run_free(runs[r]);
@@ -238,8 +281,12 @@ const tandem_command tandem_command_eval = {
              "Metrics: ndcg[@K], recall@K, map[@K], mrr[@K], precision@K, rprec, success@K;\n"
              "trec_eval's names (ndcg_cut_10, P_10, recip_rank) are understood. Gains are linear in\n"
              "the grade; a grade of 1 or more is relevant.\n\n"
-             "--compare takes the first RUN as the baseline. Intervals are percentile bootstrap over\n"
-             "queries (10,000 resamples), p is the paired two-sided randomization test: exact where at\n"
-             "most 20 queries differ, else from 100,000 random sign assignments. It is not corrected\n"
-             "for several comparisons.",
+             "--compare takes the first RUN as the baseline. Intervals are 95 % bootstrap over queries\n"
+             "(10,000 resamples), p is the paired two-sided randomization test: exact where at most 20\n"
+             "queries differ, else from 100,000 random sign assignments. Holm p is corrected for all runs\n"
+             "that are compared by that metric; p and the paired t-test's are not corrected. d is Cohen's d\n"
+             "of the paired differences (mean over deviation). The queries that moved are those of the first\n"
+             "metric.\n\n"
+             "LaTeX tables need the package booktabs. CSV has a line a run and metric, with --per-query a\n"
+             "line a run and query; CSV and JSON hold all digits, and both kinds of interval.",
 };

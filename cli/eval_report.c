@@ -1,7 +1,7 @@
-/* eval_report.c - the tables and the JSON of `tandem eval`. */
+/* eval_report.c - the tables, the CSV and the JSON of `tandem eval`. */
 #include "cli/eval_report.h"
 
-#include <stdio.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,73 +14,40 @@ void eval_report_free(eval_report *report)
     free(report->metrics);
     free(report->selected);
     free(report->cells);
+    tandem_texts_free(&report->texts);
+    tandem_arena_free(report->arena);
     tandem_qrels_free(report->qrels);
 }
 
-static const eval_cell *cell_at(const eval_report *report, size_t run, size_t metric)
+const eval_cell *eval_report_cell(const eval_report *report, size_t run, size_t metric)
 {
     return &report->cells[run * report->metric_count + metric];
 }
 
-static double value_at(const eval_report *report, size_t run, size_t metric, size_t selected)
+double eval_report_value(const eval_report *report, size_t run, size_t metric, size_t selected)
 {
     const tandem_scores *scores = &report->runs[run].scores;
     return scores->values[metric * scores->query_count + report->selected[selected]];
 }
 
+const char *eval_report_query(const eval_report *report, size_t selected)
+{
+    return report->runs[0].scores.query_ids[report->selected[selected]];
+}
+
+void eval_report_gather(double *out, const eval_report *report, size_t run, size_t metric)
+{
+    for (size_t i = 0; i < report->selected_count; i++) {
+        out[i] = eval_report_value(report, run, metric, i);
+    }
+}
+
+tandem_interval eval_report_interval(const eval_report *report, const tandem_bootstrap *interval)
+{
+    return report->bca ? interval->bca : interval->percentile;
+}
+
 /* ---- tables ------------------------------------------------------------------------- */
-/* Characters, not bytes: a path may hold any. */
-static size_t display_width(const char *text, size_t length)
-{
-    size_t width = 0;
-    for (size_t i = 0; i < length; i++) {
-        width += ((unsigned char)text[i] & 0xC0) != 0x80;
-    }
-    return width;
-}
-
-static int put_cell(tandem_buffer *out, const char *cell, size_t length, size_t width, bool left)
-{
-    int padding = (int)(width - display_width(cell, length));
-    if (!left) {
-        TANDEM_TRY(tandem_buffer_printf(out, "  %*s", padding, ""));
-    }
-    TANDEM_TRY(tandem_buffer_append(out, cell, length));
-    return left ? tandem_buffer_printf(out, "%*s", padding, "") : TANDEM_OK;
-}
-
-/* Lays out rows of `columns` cells, each cell ended by '\n': the first column flush left,
- * the others flush right. */
-static int put_table(tandem_buffer *out, const char *cells, size_t columns)
-{
-    size_t *widths = tandem_alloc(columns, sizeof *widths);
-    int rc = widths ? TANDEM_OK : TANDEM_ERROR;
-    const char *end;
-    size_t i = 0;
-    for (const char *cell = cells; rc >= 0 && (end = strchr(cell, '\n')); cell = end + 1, i++) {
-        size_t width = display_width(cell, (size_t)(end - cell));
-        widths[i % columns] = width > widths[i % columns] ? width : widths[i % columns];
-    }
-    i = 0;
-    for (const char *cell = cells; rc >= 0 && (end = strchr(cell, '\n')); cell = end + 1, i++) {
-        rc = put_cell(out, cell, (size_t)(end - cell), widths[i % columns], i % columns == 0);
-        if (rc >= 0 && i % columns == columns - 1) {
-            rc = tandem_buffer_puts(out, "\n");
-        }
-    }
-    free(widths);
-    return rc;
-}
-
-/* A text of the user's as a cell: nothing in it may end the cell. */
-static int text_cell(tandem_buffer *cells, const char *text)
-{
-    for (; *text; text++) {
-        TANDEM_TRY(tandem_buffer_append(cells, *text == '\n' ? " " : text, 1));
-    }
-    return tandem_buffer_puts(cells, "\n");
-}
-
 static int metric_names(tandem_buffer *cells, const eval_report *report)
 {
     for (size_t m = 0; m < report->metric_count; m++) {
@@ -95,10 +62,10 @@ static int query_cells(tandem_buffer *cells, const eval_report *report)
     TANDEM_TRY(metric_names(cells, report));
     for (size_t r = 0; r < report->run_count; r++) {
         for (size_t q = 0; q < report->selected_count; q++) {
-            TANDEM_TRY(text_cell(cells, report->runs[r].path));
-            TANDEM_TRY(text_cell(cells, report->runs[r].scores.query_ids[report->selected[q]]));
+            TANDEM_TRY(table_cell(cells, report->runs[r].path, 0));
+            TANDEM_TRY(table_cell(cells, eval_report_query(report, q), 0));
             for (size_t m = 0; m < report->metric_count; m++) {
-                TANDEM_TRY(tandem_buffer_printf(cells, "%.4f\n", value_at(report, r, m, q)));
+                TANDEM_TRY(tandem_buffer_printf(cells, "%.4f\n", eval_report_value(report, r, m, q)));
             }
         }
     }
@@ -110,59 +77,97 @@ static int summary_cells(tandem_buffer *cells, const eval_report *report)
     TANDEM_TRY(tandem_buffer_puts(cells, "run\nqueries\n"));
     TANDEM_TRY(metric_names(cells, report));
     for (size_t r = 0; r < report->run_count; r++) {
-        TANDEM_TRY(text_cell(cells, report->runs[r].path));
+        TANDEM_TRY(table_cell(cells, report->runs[r].path, 0));
         TANDEM_TRY(tandem_buffer_printf(cells, "%zu\n", report->selected_count));
         for (size_t m = 0; m < report->metric_count; m++) {
-            const eval_cell *cell = cell_at(report, r, m);
-            TANDEM_TRY(report->compared
-                           ? tandem_buffer_printf(cells, "%.4f [%.4f, %.4f]\n", cell->mean, cell->low, cell->high)
-                           : tandem_buffer_printf(cells, "%.4f\n", cell->mean));
+            const eval_cell *cell = eval_report_cell(report, r, m);
+            tandem_interval interval = eval_report_interval(report, &cell->interval);
+            TANDEM_TRY(report->compared ? tandem_buffer_printf(cells, "%.4f [%.4f, %.4f]\n", cell->mean, interval.low,
+                                                               interval.high)
+                                        : tandem_buffer_printf(cells, "%.4f\n", cell->mean));
         }
     }
     return TANDEM_OK;
 }
 
-enum { COMPARISON_COLUMNS = 9 };
-
-static int comparison_cells(tandem_buffer *cells, const eval_report *report)
+static int put_tables(tandem_buffer *out, tandem_buffer *cells, const eval_report *report, const char *align,
+                      table_style style)
 {
-    TANDEM_TRY(tandem_buffer_puts(cells, "run\nmetric\ndifference\n95 % interval\np\ntest\nwins\nties\nlosses\n"));
-    for (size_t r = 1; r < report->run_count; r++) {
-        for (size_t m = 0; m < report->metric_count; m++) {
-            const tandem_comparison *c = &cell_at(report, r, m)->comparison;
-            TANDEM_TRY(text_cell(cells, report->runs[r].path));
-            TANDEM_TRY(tandem_buffer_printf(cells, "%s\n%+.4f\n[%+.4f, %+.4f]\n", report->metrics[m].name,
-                                            c->difference, c->low, c->high));
-            TANDEM_TRY(c->p < 0.0001 ? tandem_buffer_puts(cells, "<0.0001\n")
-                                     : tandem_buffer_printf(cells, "%.4f\n", c->p));
-            TANDEM_TRY(tandem_buffer_printf(cells, "%s\n%zu\n%zu\n%zu\n", c->exact ? "exact" : "sampled", c->wins,
-                                            c->ties, c->losses));
-        }
-    }
-    return TANDEM_OK;
-}
-
-int eval_report_text(tandem_buffer *out, const eval_report *report)
-{
-    tandem_buffer cells = TANDEM_BUFFER_INIT;
-    int rc = TANDEM_OK;
     if (report->per_query) {
-        TANDEM_TRY_GOTO(rc, done, query_cells(&cells, report));
-        TANDEM_TRY_GOTO(rc, done, put_table(out, cells.data, report->metric_count + 2));
-        TANDEM_TRY_GOTO(rc, done, tandem_buffer_puts(out, "\n"));
-        tandem_buffer_clear(&cells);
+        TANDEM_TRY(query_cells(cells, report));
+        TANDEM_TRY(table_put(out, cells->data, align, style));
+        TANDEM_TRY(tandem_buffer_puts(out, "\n"));
+        tandem_buffer_clear(cells);
     }
-    TANDEM_TRY_GOTO(rc, done, summary_cells(&cells, report));
-    TANDEM_TRY_GOTO(rc, done, put_table(out, cells.data, report->metric_count + 2));
-    if (report->compared) {
-        tandem_buffer_clear(&cells);
-        TANDEM_TRY_GOTO(rc, done, tandem_buffer_printf(out, "\nagainst %s:\n", report->runs[0].path));
-        TANDEM_TRY_GOTO(rc, done, comparison_cells(&cells, report));
-        TANDEM_TRY_GOTO(rc, done, put_table(out, cells.data, COMPARISON_COLUMNS));
+    TANDEM_TRY(summary_cells(cells, report));
+    TANDEM_TRY(table_put(out, cells->data, align, style));
+    return report->compared ? compare_report_tables(out, report, style) : TANDEM_OK;
+}
+
+int eval_report_tables(tandem_buffer *out, const eval_report *report, table_style style)
+{
+    tandem_buffer cells = TANDEM_BUFFER_INIT, align = TANDEM_BUFFER_INIT;
+    int rc = tandem_buffer_puts(&align, "lr");
+    for (size_t m = 0; rc >= 0 && m < report->metric_count; m++) {
+        rc = tandem_buffer_puts(&align, "r");
     }
-done:
+    rc = rc < 0 ? rc : put_tables(out, &cells, report, align.data, style);
+    tandem_buffer_free(&align);
     tandem_buffer_free(&cells);
     return rc;
+}
+
+/* ---- CSV (RFC 4180) ------------------------------------------------------------------- */
+static int csv_text(tandem_buffer *out, const char *text)
+{
+    if (!strpbrk(text, ",\"\r\n")) {
+        return tandem_buffer_puts(out, text);
+    }
+    TANDEM_TRY(tandem_buffer_puts(out, "\""));
+    for (; *text; text++) {
+        TANDEM_TRY(tandem_buffer_append(out, *text == '"' ? "\"\"" : text, *text == '"' ? 2 : 1));
+    }
+    return tandem_buffer_puts(out, "\"");
+}
+
+static int csv_queries(tandem_buffer *out, const eval_report *report)
+{
+    TANDEM_TRY(tandem_buffer_puts(out, "run,query"));
+    for (size_t m = 0; m < report->metric_count; m++) {
+        TANDEM_TRY(tandem_buffer_printf(out, ",%s", report->metrics[m].name));
+    }
+    for (size_t r = 0; r < report->run_count; r++) {
+        for (size_t q = 0; q < report->selected_count; q++) {
+            TANDEM_TRY(tandem_buffer_puts(out, "\n"));
+            TANDEM_TRY(csv_text(out, report->runs[r].path));
+            TANDEM_TRY(tandem_buffer_puts(out, ","));
+            TANDEM_TRY(csv_text(out, eval_report_query(report, q)));
+            for (size_t m = 0; m < report->metric_count; m++) {
+                TANDEM_TRY(tandem_buffer_printf(out, ",%.17g", eval_report_value(report, r, m, q)));
+            }
+        }
+    }
+    return tandem_buffer_puts(out, "\n");
+}
+
+int eval_report_csv(tandem_buffer *out, const eval_report *report)
+{
+    if (report->per_query) {
+        return csv_queries(out, report);
+    }
+    TANDEM_TRY(tandem_buffer_puts(out, "run,metric,queries,mean"));
+    TANDEM_TRY(report->compared ? compare_report_csv_head(out) : TANDEM_OK);
+    for (size_t r = 0; r < report->run_count; r++) {
+        for (size_t m = 0; m < report->metric_count; m++) {
+            const eval_cell *cell = eval_report_cell(report, r, m);
+            TANDEM_TRY(tandem_buffer_puts(out, "\n"));
+            TANDEM_TRY(csv_text(out, report->runs[r].path));
+            TANDEM_TRY(tandem_buffer_printf(out, ",%s,%zu,%.17g", report->metrics[m].name, report->selected_count,
+                                            cell->mean));
+            TANDEM_TRY(report->compared ? compare_report_csv(out, cell, r == 0) : TANDEM_OK);
+        }
+    }
+    return tandem_buffer_puts(out, "\n");
 }
 
 /* ---- JSON ------------------------------------------------------------------------------ */
@@ -171,35 +176,27 @@ static int json_string(tandem_buffer *out, const char *text)
     return tandem_buffer_json_string(out, text, strlen(text));
 }
 
-/* `"key": ` with what comes before it. */
-static int json_key(tandem_buffer *out, const char *before, const char *key)
+int eval_json_key(tandem_buffer *out, const char *before, const char *key)
 {
     TANDEM_TRY(tandem_buffer_puts(out, before));
     TANDEM_TRY(json_string(out, key));
     return tandem_buffer_puts(out, ": ");
 }
 
-static int json_comparison(tandem_buffer *out, const tandem_comparison *c)
+int eval_json_number(tandem_buffer *out, const char *before, const char *key, double value)
 {
-    return tandem_buffer_printf(out,
-                                ", \"difference\": {\"mean\": %.17g, \"low\": %.17g, \"high\": %.17g, \"p\": %.17g, "
-                                "\"exact\": %s, \"wins\": %zu, \"ties\": %zu, \"losses\": %zu}",
-                                c->difference, c->low, c->high, c->p, c->exact ? "true" : "false", c->wins, c->ties,
-                                c->losses);
+    TANDEM_TRY(eval_json_key(out, before, key));
+    return isfinite(value) ? tandem_buffer_printf(out, "%.17g", value) : tandem_buffer_puts(out, "null");
 }
 
 static int json_metrics(tandem_buffer *out, const eval_report *report, size_t run)
 {
     for (size_t m = 0; m < report->metric_count; m++) {
-        const eval_cell *cell = cell_at(report, run, m);
-        TANDEM_TRY(json_key(out, m ? ",\n       " : "\n       ", report->metrics[m].name));
-        TANDEM_TRY(tandem_buffer_printf(out, "{\"mean\": %.17g", cell->mean));
-        if (report->compared) {
-            TANDEM_TRY(tandem_buffer_printf(out, ", \"low\": %.17g, \"high\": %.17g", cell->low, cell->high));
-        }
-        if (report->compared && run > 0) {
-            TANDEM_TRY(json_comparison(out, &cell->comparison));
-        }
+        const eval_cell *cell = eval_report_cell(report, run, m);
+        TANDEM_TRY(eval_json_key(out, m ? ",\n       " : "\n       ", report->metrics[m].name));
+        TANDEM_TRY(eval_json_number(out, "{", "mean", cell->mean));
+        TANDEM_TRY(report->compared ? compare_report_json_interval(out, &cell->interval) : TANDEM_OK);
+        TANDEM_TRY(report->compared && run > 0 ? compare_report_json(out, cell) : TANDEM_OK);
         TANDEM_TRY(tandem_buffer_puts(out, "}"));
     }
     return TANDEM_OK;
@@ -209,11 +206,11 @@ static int json_queries(tandem_buffer *out, const eval_report *report, size_t ru
 {
     TANDEM_TRY(tandem_buffer_puts(out, ",\n     \"per_query\": {"));
     for (size_t q = 0; q < report->selected_count; q++) {
-        const char *id = report->runs[run].scores.query_ids[report->selected[q]];
-        TANDEM_TRY(json_key(out, q ? ",\n       " : "\n       ", id));
+        const char *id = eval_report_query(report, q);
+        TANDEM_TRY(eval_json_key(out, q ? ",\n       " : "\n       ", id));
         for (size_t m = 0; m < report->metric_count; m++) {
-            TANDEM_TRY(json_key(out, m ? ", " : "{", report->metrics[m].name));
-            TANDEM_TRY(tandem_buffer_printf(out, "%.17g", value_at(report, run, m, q)));
+            TANDEM_TRY(eval_json_number(out, m ? ", " : "{", report->metrics[m].name,
+                                        eval_report_value(report, run, m, q)));
         }
         TANDEM_TRY(tandem_buffer_puts(out, "}"));
     }
@@ -223,21 +220,19 @@ static int json_queries(tandem_buffer *out, const eval_report *report, size_t ru
 static int json_run(tandem_buffer *out, const eval_report *report, size_t index)
 {
     const eval_run *run = &report->runs[index];
-    TANDEM_TRY(json_key(out, index ? ",\n    {" : "\n    {", "path"));
+    TANDEM_TRY(eval_json_key(out, index ? ",\n    {" : "\n    {", "path"));
     TANDEM_TRY(json_string(out, run->path));
-    TANDEM_TRY(json_key(out, ", ", "name"));
+    TANDEM_TRY(eval_json_key(out, ", ", "name"));
     TANDEM_TRY(json_string(out, run->name));
     TANDEM_TRY(tandem_buffer_printf(out, ", \"missing\": %zu, \"unjudged\": %zu,\n     \"metrics\": {",
                                     run->scores.missing, run->scores.unjudged));
     TANDEM_TRY(json_metrics(out, report, index));
     TANDEM_TRY(tandem_buffer_puts(out, "}"));
-    if (report->per_query) {
-        TANDEM_TRY(json_queries(out, report, index));
-    }
+    TANDEM_TRY(report->per_query ? json_queries(out, report, index) : TANDEM_OK);
+    TANDEM_TRY(report->compared && index > 0 ? compare_report_json_moves(out, report, index) : TANDEM_OK);
     return tandem_buffer_puts(out, "}");
 }
 
-/* Runs in the order given; "difference" is from the first run. */
 int eval_report_json(tandem_buffer *out, const eval_report *report)
 {
     TANDEM_TRY(tandem_buffer_printf(out, "{\n  \"queries\": %zu,\n  \"runs\": [", report->selected_count));

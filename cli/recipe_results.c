@@ -34,7 +34,7 @@ typedef struct {
     size_t metric_count;
     tandem_run *runs[SYSTEMS];
     tandem_scores scores[SYSTEMS];
-    double low[SYSTEMS][MAX_METRICS], high[SYSTEMS][MAX_METRICS];
+    tandem_bootstrap intervals[SYSTEMS][MAX_METRICS];
     tandem_comparison comparisons[SYSTEMS][MAX_METRICS];
 } results;
 
@@ -67,7 +67,7 @@ static int compute(results *out, const recipe *r)
         size_t n = out->scores[s].query_count;
         for (size_t m = 0; m < out->metric_count; m++) {
             const double *values = out->scores[s].values + m * n;
-            TANDEM_TRY(tandem_bootstrap_mean(&out->low[s][m], &out->high[s][m], values, n, RESAMPLES, seed));
+            TANDEM_TRY(tandem_bootstrap_mean(&out->intervals[s][m], values, n, RESAMPLES, seed));
             if (systems[s].baseline >= 0) {
                 const double *base = out->scores[systems[s].baseline].values + m * n;
                 TANDEM_TRY(tandem_compare_paired(&out->comparisons[s][m], base, values, n, RESAMPLES, seed));
@@ -98,7 +98,8 @@ static void print_table(const results *res, const recipe *r)
     for (size_t s = 0; s < SYSTEMS; s++) {
         printf("%-20s", systems[s].name);
         for (size_t m = 0; m < res->metric_count; m++) {
-            printf("  %.4f [%.4f, %.4f]", res->scores[s].means[m], res->low[s][m], res->high[s][m]);
+            printf("  %.4f [%.4f, %.4f]", res->scores[s].means[m], res->intervals[s][m].percentile.low,
+                   res->intervals[s][m].percentile.high);
         }
         printf("\n");
     }
@@ -110,7 +111,8 @@ static void print_table(const results *res, const recipe *r)
         for (size_t m = 0; m < res->metric_count; m++) {
             const tandem_comparison *c = &res->comparisons[s][m];
             printf("%-20s vs %-12s %-12s %+.4f [%+.4f, %+.4f]  p %.4f  %zu/%zu/%zu\n", m ? "" : systems[s].name,
-                   systems[systems[s].baseline].name, res->metrics[m].name, c->difference, c->low, c->high, c->p, c->wins,
+                   systems[systems[s].baseline].name, res->metrics[m].name, c->difference, c->interval.percentile.low,
+                   c->interval.percentile.high, c->p, c->wins,
                    c->ties, c->losses);
         }
     }
@@ -141,15 +143,15 @@ static cJSON *system_json(const results *res, size_t s)
     for (size_t m = 0; m < res->metric_count; m++) {
         cJSON *metric = cJSON_AddObjectToObject(metrics, res->metrics[m].name);
         cJSON_AddNumberToObject(metric, "mean", res->scores[s].means[m]);
-        cJSON_AddNumberToObject(metric, "low", res->low[s][m]);
-        cJSON_AddNumberToObject(metric, "high", res->high[s][m]);
+        cJSON_AddNumberToObject(metric, "low", res->intervals[s][m].percentile.low);
+        cJSON_AddNumberToObject(metric, "high", res->intervals[s][m].percentile.high);
         if (systems[s].baseline >= 0) {
             const tandem_comparison *c = &res->comparisons[s][m];
             cJSON *against = cJSON_AddObjectToObject(metric, "against");
             cJSON_AddStringToObject(against, "system", systems[systems[s].baseline].name);
             cJSON_AddNumberToObject(against, "difference", c->difference);
-            cJSON_AddNumberToObject(against, "low", c->low);
-            cJSON_AddNumberToObject(against, "high", c->high);
+            cJSON_AddNumberToObject(against, "low", c->interval.percentile.low);
+            cJSON_AddNumberToObject(against, "high", c->interval.percentile.high);
             cJSON_AddNumberToObject(against, "p", c->p);
             cJSON_AddNumberToObject(against, "wins", (double)c->wins);
             cJSON_AddNumberToObject(against, "ties", (double)c->ties);

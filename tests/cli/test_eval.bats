@@ -55,9 +55,10 @@ END
 @test "eval --compare tells difference, p and wins" {
     "$TANDEM" eval test.tsv one.trec two.trec -m mrr,recall@2 --compare > out
     cat out
-    # one query differs in each: of its two signs, both reach the observed magnitude
-    grep -E '^two.trec +mrr +\+0\.1667 +\[\+0\.0000, \+0\.5000\] +1\.0000 +exact +1 +2 +0$' out
-    grep -E '^two.trec +recall@2 +\+0\.1667 +\[\+0\.0000, \+0\.5000\] +1\.0000 +exact +1 +2 +0$' out
+    # one query differs in each: of its two signs, both reach the observed magnitude; for two degrees of freedom
+    # the t-test's p is 1 - t / sqrt(2 + t^2), with t = 1
+    grep -E '^two.trec +mrr +\+0\.1667 +\[\+0\.0000, \+0\.5000\] +1\.0000 +1\.0000 +exact +0\.4226 +\+0\.577 +1 +2 +0$' out
+    grep -E '^two.trec +recall@2 +\+0\.1667 +\[\+0\.0000, \+0\.5000\] +1\.0000 +1\.0000 +exact +0\.4226 +\+0\.577 +1 +2 +0$' out
     grep -E '^one.trec +3 +0\.5000 \[0\.0000, 1\.0000\]' out
     grep -x 'against one.trec:' out
     "$TANDEM" eval test.tsv one.trec two.trec -m mrr,recall@2 --compare | diff out -
@@ -73,7 +74,7 @@ END
     "$TANDEM" eval many.qrels worse.trec better.trec -m success@1 --compare > out
     cat out
     # q % 3 is 2 for 13 of the 40: these tie
-    grep -E '^better.trec +success@1 +\+0\.6750 .* <0\.0001 +sampled +27 +13 +0$' out
+    grep -E '^better.trec +success@1 +\+0\.6750 .* <0\.0001 +<0\.0001 +sampled +<0\.0001 +\+1\.423 +27 +13 +0$' out
 }
 
 @test "eval --seed decides the draws, and nothing else" {
@@ -99,6 +100,74 @@ assert 0.01 < x["p"] < 1 and abs(x["p"] - y["p"]) < 5 * (2 * x["p"] * (1 - x["p"
 END
 }
 
+@test "eval --compare corrects p for the number of runs" {
+    for q in 1 2 3 4 5 6; do
+        echo "$q 0 a 1" >> six.qrels
+        printf '%s\n' "$q Q0 b 1 2 r" "$q Q0 a 2 1 r" >> second.trec
+        echo "$q Q0 a 1 2 r" >> first.trec
+        printf '%s\n' "$q Q0 $([ "$q" = 6 ] && echo b || echo a) 1 2 r" "$q Q0 $([ "$q" = 6 ] && echo a || echo c) 2 1 r" >> third.trec
+    done
+    "$TANDEM" eval six.qrels second.trec first.trec third.trec second.trec -m mrr --compare > out
+    cat out
+    # all six better: 2 of 2^6; five better and one equal: 2 of 2^5; nothing differs: 1. Holm: times 3, times 2.
+    grep -E '^first.trec +mrr .* 0\.0312 +0\.0938 +exact +- +- +6 +0 +0$' out
+    grep -E '^third.trec +mrr .* 0\.0625 +0\.1250 +exact .* 5 +1 +0$' out
+    grep -E '^second.trec +mrr .* 1\.0000 +1\.0000 +exact +- +- +0 +6 +0$' out
+}
+
+@test "eval --compare lists the queries that moved most, with their texts" {
+    printf '%s\n' '{"_id": "q1", "text": "a | b <i>"}' '{"_id": "q2", "text": "line\nbreak \u001b[31m"}' > queries.jsonl
+    "$TANDEM" eval test.tsv one.trec two.trec -m precision@1 --compare --queries queries.jsonl > out
+    cat out
+    grep -x 'queries that moved most by precision@1:' out
+    grep -E '^two.trec  q2     0.0000  1.0000     \+1.0000  line break .\[31m$' out
+    run ! grep -P '\x1b' out
+    run ! grep -E '^two.trec  q1' out # a tie
+    "$TANDEM" eval test.tsv one.trec two.trec -m precision@1 --compare --moved 0 > out
+    run ! grep moved out
+    "$TANDEM" eval test.tsv one.trec one.trec -m precision@1 --compare > out
+    run ! grep moved out
+}
+
+@test "eval --format makes Markdown, LaTeX and CSV" {
+    mv one.trec 'a_b|c.trec'
+    "$TANDEM" eval test.tsv 'a_b|c.trec' two.trec -m mrr --format markdown | diff - <(cat <<'END'
+| run          | queries |    mrr |
+| :----------- | ------: | -----: |
+| a\_b\|c.trec |       3 | 0.5000 |
+| two.trec     |       3 | 0.6667 |
+END
+)
+    "$TANDEM" eval test.tsv 'a_b|c.trec' two.trec -m mrr --format latex | diff - <(cat <<'END'
+\begin{tabular}{lrr}
+\toprule
+run         & queries &    mrr \\
+\midrule
+a\_b|c.trec &       3 & 0.5000 \\
+two.trec    &       3 & 0.6667 \\
+\bottomrule
+\end{tabular}
+END
+)
+    mv 'a_b|c.trec' 'a,"b".trec'
+    "$TANDEM" eval test.tsv 'a,"b".trec' two.trec -m mrr,P_2 --format csv --compare > out.csv
+    "$TANDEM" eval test.tsv 'a,"b".trec' two.trec -m mrr,P_2 --format csv --per-query > queries.csv
+    "$TANDEM" eval test.tsv 'a,"b".trec' two.trec -m mrr,P_2 --format json --compare > out.json
+    "$TANDEM_PYTHON" - <<'END'
+import csv, json
+rows = list(csv.DictReader(open("out.csv", newline="")))
+assert [(row["run"], row["metric"]) for row in rows[:3]] == [('a,"b".trec', "mrr"), ('a,"b".trec', "precision@2"), ("two.trec", "mrr")]
+assert all(None not in row and None not in row.values() for row in rows)  # as many fields as the head has
+assert rows[0]["p"] == "" and rows[0]["losses"] == ""
+whole = json.load(open("out.json"))["runs"][1]["metrics"]["mrr"]
+for key, value in {"mean": whole["mean"], "bca_low": whole["bca_low"], "difference": whole["difference"]["mean"],
+                   "difference_bca_high": whole["difference"]["bca_high"], "p": 1, "holm": 1, "t": 1, "wins": 1, "ties": 2}.items():
+    assert abs(float(rows[2][key]) - value) < 1e-12, key
+rows = list(csv.reader(open("queries.csv", newline="")))
+assert rows[:2] == [["run", "query", "mrr", "precision@2"], ['a,"b".trec', "q1", "1", "0.5"]] and len(rows) == 7
+END
+}
+
 @test "eval --json says the same" {
     "$TANDEM" eval test.tsv one.trec two.trec -m mrr --compare --per-query --json > out 2> err
     "$TANDEM_PYTHON" - <<'END'
@@ -112,7 +181,8 @@ assert one["metrics"]["mrr"]["mean"] == 0.5 and "difference" not in one["metrics
 difference = two["metrics"]["mrr"]["difference"]
 assert abs(difference["mean"] - 1 / 6) < 1e-15
 assert (difference["wins"], difference["ties"], difference["losses"]) == (1, 2, 0)
-assert difference["p"] == 1 and difference["exact"] is True
+assert difference["p"] == 1 and difference["holm"] == 1 and difference["exact"] is True
+assert two["moved"] == [{"query": "q2", "before": 0.5, "after": 1}]
 assert one["metrics"]["mrr"]["low"] <= 0.5 <= one["metrics"]["mrr"]["high"]
 END
 }
@@ -146,6 +216,8 @@ END
 @test "wrong usage exits 2" {
     run -2 "$TANDEM" eval test.tsv
     run -2 "$TANDEM" eval test.tsv one.trec --compare
+    run -2 "$TANDEM" eval test.tsv one.trec --format html
+    run -2 "$TANDEM" eval test.tsv one.trec --json --format csv
     run -2 "$TANDEM" eval test.tsv one.trec -m mrr,recip_rank
     [[ "$output" == *"'mrr' is asked for twice"* ]]
     run -2 "$TANDEM" eval test.tsv one.trec -m ncdg@10
