@@ -121,6 +121,7 @@ extern const tandem_command tandem_command_mine;
 extern const tandem_command tandem_command_train_bi;
 extern const tandem_command tandem_command_train_cross;
 extern const tandem_command tandem_command_eval;
+extern const tandem_command tandem_command_report;
 extern const tandem_command tandem_command_export;
 extern const tandem_command tandem_command_run;
 extern const tandem_command tandem_command_tokenize;

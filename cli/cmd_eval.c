@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "cli/eval_report.h"
+#include "cli/metric_list.h"
 #include "tandem/log.h"
 #include "tandem/qrels.h"
 #include "tandem/run.h"
@@ -43,37 +44,6 @@ static const tandem_option table[] = {
      .min = 0, .max = 9007199254740992.0, .help = "seed of bootstrap and randomization"},
     TANDEM_OPTION_END,
 };
-
-/* ---- metrics --------------------------------------------------------------------------- */
-static int add_metric(eval_report *report, const char *name)
-{
-    tandem_metric metric;
-    TANDEM_TRY(tandem_metric_parse(&metric, name));
-    for (size_t i = 0; i < report->metric_count; i++) {
-        if (strcmp(report->metrics[i].name, metric.name) == 0) {
-            return tandem_error_code(TANDEM_USAGE, "metric '%s' is asked for twice", metric.name);
-        }
-    }
-    void *metrics = report->metrics;
-    TANDEM_TRY(tandem_realloc(&metrics, report->metric_count + 1, sizeof metric));
-    report->metrics = metrics;
-    report->metrics[report->metric_count++] = metric;
-    return TANDEM_OK;
-}
-
-static int parse_metrics(eval_report *report, const char *list)
-{
-    while (true) {
-        const char *comma = strchr(list, ',');
-        char *name = tandem_strndup(list, comma ? (size_t)(comma - list) : strlen(list));
-        int rc = name ? add_metric(report, name) : TANDEM_ERROR;
-        free(name);
-        if (rc < 0 || !comma) {
-            return rc;
-        }
-        list = comma + 1;
-    }
-}
 
 /* ---- scores ------------------------------------------------------------------------------- */
 static void warn_of_gaps(const eval_run *run, bool common, size_t judged)
@@ -198,7 +168,7 @@ static int make_report(eval_report *report, const eval_options *options, const c
 {
     tandem_qrels *qrels;
     size_t cells;
-    TANDEM_TRY(parse_metrics(report, options->metrics));
+    TANDEM_TRY(metric_list_parse(&report->metrics, &report->metric_count, options->metrics));
     if (!tandem_size_mul(&cells, report->run_count, report->metric_count)) {
         return tandem_error("too many runs and metrics");
     }

@@ -16,7 +16,7 @@ headers_of() {
     data) echo batch dataset groups import qrels token_store tokenizer vectors ;;
     model) echo model onnx safetensors ;;
     mining) echo bm25 cloze negatives search ;;
-    eval) echo compare metrics pipeline run ;;
+    eval) echo compare metrics pipeline report run ;;
     train) echo loss train ;;
     esac
 }

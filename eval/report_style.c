@@ -1,0 +1,68 @@
+/* report_style.c - how the page of a report looks. */
+#include "eval/report.h"
+
+/* A rule a string. Text has at least 4.5 to 1 against its ground and marks 3 to 1, in both themes (WCAG 2.2,
+ * AA); a test measures it. */
+const char *const report_style[] = {
+    ":root{color-scheme:light dark;--ground:#ffffff;--panel:#f5f6f8;--ink:#1b1f24;--soft:#57606a;--line:#d5d9de;"
+    "--gain:#0b6b46;--loss:#b3261e;--s0:#6b7280;--s1:#8441a8;--s2:#0a66c2;--s3:#0b7a52;--s4:#c2410c;"
+    "--heat:10,102,194}",
+    "@media(prefers-color-scheme:dark){:root{--ground:#14171b;--panel:#1d2126;--ink:#e6e8eb;--soft:#a3abb5;"
+    "--line:#363c44;--gain:#5fd39c;--loss:#ff9a90;--s0:#9aa4b1;--s1:#c594e8;--s2:#6cb2ff;--s3:#4cc38a;"
+    "--s4:#ff9d5c;--heat:108,178,255}}",
+    "*{box-sizing:border-box}",
+    "body{margin:0 auto;max-width:70rem;padding:1rem;background:var(--ground);color:var(--ink);"
+    "font:16px/1.5 system-ui,sans-serif;overflow-wrap:anywhere}",
+    "h1{font-size:1.6rem;line-height:1.2;margin:.5rem 0}",
+    "h2{font-size:1.25rem;margin:2.5rem 0 .5rem;padding-top:.75rem;border-top:1px solid var(--line)}",
+    "h3{font-size:1rem;margin:1.25rem 0 .25rem}",
+    "h4{font-size:1rem;margin:0}",
+    "p{margin:.5rem 0}",
+    ".soft,caption,figcaption,dt{color:var(--soft);font-size:.875rem}",
+    "dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem .75rem;font-size:.875rem}",
+    "dd{margin:0}",
+    ".scroll{overflow-x:auto}",
+    "table{border-collapse:collapse;font-size:.875rem;font-variant-numeric:tabular-nums}",
+    "caption{text-align:left;padding:.25rem 0}",
+    "th,td{padding:.3rem .45rem;text-align:right;border-bottom:1px solid var(--line);overflow-wrap:normal}",
+    "th{font-weight:600}",
+    "th:first-child{text-align:left;padding-left:0}",
+    "td small{display:block;color:var(--soft);white-space:nowrap}",
+    ".heat th{white-space:nowrap}",
+    ".heat th+th,.heat td{padding:.3rem;text-align:center}",
+    ".heat td{background:rgba(var(--heat),var(--a,0))}",
+    ".heat td.same{outline:1px solid var(--soft);outline-offset:-2px}",
+    ".charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,20rem),1fr));gap:1rem}",
+    ".charts>*{max-width:34rem;min-width:0}",
+    "figure{margin:0;padding:.6rem;background:var(--panel);border-radius:.5rem}",
+    "svg{display:block;width:100%;height:auto}",
+    "svg text{font-size:11px;fill:var(--soft)}",
+    ".middle{text-anchor:middle}",
+    ".end{text-anchor:end}",
+    ".grid{stroke:var(--line)}",
+    ".axis,.diagonal{stroke:var(--soft)}",
+    ".diagonal{stroke-dasharray:4 4;fill:none}",
+    "path{fill:none;stroke-width:2}",
+    "circle,rect{fill-opacity:.85}",
+    "path.thin{stroke-width:1;stroke-opacity:.45}",
+    ".s0{fill:var(--s0);stroke:var(--s0)}",
+    ".s1{fill:var(--s1);stroke:var(--s1)}",
+    ".s2{fill:var(--s2);stroke:var(--s2)}",
+    ".s3{fill:var(--s3);stroke:var(--s3)}",
+    ".s4{fill:var(--s4);stroke:var(--s4)}",
+    "path[class]{fill:none}",
+    "rect[class]{stroke:none}",
+    ".legend{list-style:none;display:flex;flex-wrap:wrap;gap:.1rem 1rem;margin:.25rem 0 0;padding:0;"
+    "font-size:.875rem}",
+    ".legend svg{display:inline-block;width:.75rem;height:.75rem;margin-right:.4rem}",
+    "details{margin:.5rem 0}",
+    "summary{cursor:pointer;padding:.35rem 0}",
+    "article{margin:.6rem 0;padding:.6rem .75rem;border-left:4px solid var(--line);background:var(--panel)}",
+    "article.gain{border-color:var(--gain)}",
+    "article.loss{border-color:var(--loss)}",
+    ".gain b{color:var(--gain)}",
+    ".loss b{color:var(--loss)}",
+    "article ul{margin:.25rem 0;padding-left:1.1rem;font-size:.9rem}",
+    ":focus-visible{outline:2px solid var(--s2)}",
+    NULL,
+};
