@@ -281,7 +281,7 @@ static int mine_to_file(work *w, const char *path, tandem_mining_statistics *sta
         return TANDEM_ERROR;
     }
     snprintf(w->directory, length + sizeof ".partial", "%s.partial", path);
-    w->block = tandem_mining_block(&w->job.options, w->models->cross != NULL);
+    w->block = tandem_mining_block(&w->job);
     w->blocks = (w->job.split->count + w->block - 1) / w->block;
     TANDEM_TRY(enter(w));
     TANDEM_TRY(mine_missing(w));

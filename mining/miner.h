@@ -70,7 +70,9 @@ int tandem_mining_check(const tandem_mining_options *options, const tandem_split
 /* The error that no group is left. */
 int tandem_mining_none(const tandem_mining_options *options, const char *path);
 /* Queries that are mined at a time. */
-size_t tandem_mining_block(const tandem_mining_options *options, bool cross);
+size_t tandem_mining_block(const tandem_mining *job);
+/* Hits that a source can have. */
+size_t tandem_mining_hits(const tandem_mining *job);
 
 static inline const tandem_text *tandem_miner_query(const tandem_miner *m, size_t q)
 {

@@ -62,25 +62,34 @@ static int check_sources(const tandem_mining *job)
     return TANDEM_OK;
 }
 
-size_t tandem_mining_block(const tandem_mining_options *o, bool cross)
+size_t tandem_mining_hits(const tandem_mining *job)
 {
-    size_t most = BLOCK_HITS / o->range_high + 1, block = cross ? CROSS_BLOCK : BLOCK;
-    return o->block > 0 ? o->block : block < most ? block : most;
+    size_t documents = job->dataset->corpus.count;
+    return job->options.range_high < documents ? job->options.range_high : documents;
+}
+
+size_t tandem_mining_block(const tandem_mining *job)
+{
+    size_t most = BLOCK_HITS / (tandem_mining_hits(job) + 1) + 1, block = job->cross ? CROSS_BLOCK : BLOCK;
+    if (job->options.block > 0) {
+        return job->options.block;
+    }
+    return block < most ? block : most;
 }
 
 int tandem_miner_open(tandem_miner *m, const tandem_mining *job)
 {
     const tandem_texts *corpus = &job->dataset->corpus;
-    size_t ranked, k = job->options.range_high < corpus->count ? job->options.range_high : corpus->count;
+    size_t ranked;
     *m = (tandem_miner){.job = job};
     TANDEM_TRY(tandem_mining_check(&job->options, job->split, job->dataset->path));
     TANDEM_TRY(check_sources(job));
     TANDEM_TRY(tandem_rules_prepare(m));
     TANDEM_TRY(tandem_tie_ranks(&m->tie_ranks, corpus->items, corpus->count));
-    m->block = tandem_mining_block(&job->options, job->cross != NULL);
+    m->block = tandem_mining_block(job);
     m->block = m->block < job->split->count ? m->block : job->split->count;
-    if (!tandem_size_mul(&ranked, job->source_count, k)) {
-        return tandem_error("%zu hits of %zu sources do not fit in memory", k, job->source_count);
+    if (!tandem_size_mul(&ranked, job->source_count, tandem_mining_hits(job))) {
+        return tandem_error("the hits of %zu sources do not fit in memory", job->source_count);
     }
     m->hits = tandem_alloc(job->source_count, sizeof *m->hits);
     m->ranked = tandem_alloc(ranked, sizeof *m->ranked);
