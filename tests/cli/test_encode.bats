@@ -82,6 +82,23 @@ END
     [ "$(distance all.npy 1 short.npy 1)" = same ]
 }
 
+@test "bf16 is near fp32, and the cache keeps them apart" {
+    for dtype in fp32 bf16; do
+        "$TANDEM" encode --model "$tiny/model" --input texts.jsonl --dtype "$dtype" -o "$dtype.npy"
+    done
+    "$TANDEM" encode --model "$tiny/model" --input texts.jsonl -o default.npy
+    cmp default.npy fp32.npy
+    [ "$(distance fp32.npy 0 bf16.npy 0)" = other ]
+    "$TANDEM_PYTHON" - <<'END'
+import struct
+rows = [struct.unpack("<32f", open(name, "rb").read()[-128:]) for name in ("fp32.npy", "bf16.npy")]
+cosine = sum(a * b for a, b in zip(*rows)) / (sum(a * a for a in rows[0]) * sum(b * b for b in rows[1])) ** 0.5
+assert cosine > 0.999, cosine # of factors that are rounded by 0.002 at most
+END
+    TANDEM_ISA=avx2 "$TANDEM" encode --model "$tiny/model" --input texts.jsonl --dtype auto -o auto.npy # is fp32 there
+    cmp auto.npy fp32.npy
+}
+
 @test "wrong usage is exit 2" {
     run "$TANDEM" encode --model "$tiny/model" --input texts.jsonl -o out.txt
     [ "$status" -eq 2 ]

@@ -11,7 +11,7 @@ setup_file() {
     # The tiny dataset has train and dev; what is measured here is not quality.
     cp tiny/data/qrels/dev.tsv tiny/data/qrels/test.tsv
     cat > recipe.json <<'END'
-{ "dataset": "tiny/data", "model": "tiny/model", "max_length": 48, "depth": 10,
+{ "dataset": "tiny/data", "model": "tiny/model", "max_length": 48, "depth": 10, "dtype": "bf16",
   "mine": { "bi": { "relative_margin": -1, "negatives": 2 }, "cross": { "relative_margin": -1, "negatives": 3 } },
   "bi": { "batch_size": 8, "learning_rate": 1e-3, "threads": 1 },
   "cross": { "data": { "negatives": 3 }, "loss": { "name": "softmax", "offset_scale": 5 }, "batch_size": 8,

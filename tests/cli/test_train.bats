@@ -290,6 +290,31 @@ same_directory() {
     "$TANDEM" -q train bi bi.json -o out --resume
 }
 
+@test "auto is settled, written down, and part of the run" {
+    TANDEM_ISA=portable "$TANDEM" train bi bi.json -o out --set epochs=1 2> log
+    grep -q "fp32, 1 threads" log
+    grep -Eq '"dtype":[[:space:]]*"fp32"' out/config.used.json
+    head -n 1 out/metrics.jsonl | grep -q '"dtype": "fp32"'
+    "$TANDEM" train bi bi.json -o rounded --set dtype=bf16 --set checkpoint.every_steps=10 > stdout 2> stderr &
+    pid=$!
+    until [ -e rounded.checkpoint/step-10 ]; do sleep 0.01; done
+    kill -TERM "$pid"
+    wait "$pid" || [ $? -eq 130 ]
+    run -2 "$TANDEM" -q train bi bi.json -o rounded --resume --set dtype=fp32
+    [[ "$output" == *"these differ: dtype"* ]]
+    "$TANDEM" -q train bi bi.json -o rounded --resume --set dtype=bf16
+    grep -Eq '"dtype":[[:space:]]*"bf16"' rounded/config.used.json
+}
+
+@test "layers run again in backward, with dropout and in parts, give the same bytes" {
+    "$TANDEM" -q train bi bi.json -o kept --set epochs=1
+    "$TANDEM" -q train bi bi.json -o again --set epochs=1 --set activation_checkpointing=true
+    cmp kept/model.safetensors again/model.safetensors
+    "$TANDEM" -q train bi bi.json -o parts --set epochs=1 --set forward_tokens=64
+    "$TANDEM" -q train bi bi.json -o again_parts --set epochs=1 --set forward_tokens=64 --set activation_checkpointing=true
+    cmp parts/model.safetensors again_parts/model.safetensors
+}
+
 @test "resume without a checkpoint starts from the beginning, and says so" {
     run -0 --separate-stderr "$TANDEM" train bi bi.json -o out --resume --set epochs=1
     [[ "$stderr" == *"no checkpoint in out.checkpoint: starting from the beginning"* ]]
