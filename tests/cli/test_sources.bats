@@ -10,7 +10,7 @@ setup_file() {
     "$TANDEM" -q mine --model bm25 --dataset data --relative-margin off -o groups.jsonl
     head -n 30 groups.jsonl > few.jsonl
     cat > bi.json <<'END'
-{ "model": "tiny/model", "max_length": 32, "batch_size": 16, "epochs": 2, "learning_rate": 1e-3, "threads": 1,
+{ "model": "tiny/model", "max_length": 32, "batch_size": 16, "epochs": 2, "learning_rate": 1e-3, "threads": 1, "dtype": "fp32",
   "data": { "negatives": 2, "sources": [
       { "dataset": "tiny/data", "query_prompt": "t0w0 t0w1 ", "negative_sampling": "random" },
       { "groups": "tiny/few.jsonl", "sampler": "no_duplicates", "document_prompt": "t1w1 ",
@@ -19,7 +19,7 @@ setup_file() {
   "mining": { "refresh_epochs": 1, "relative_margin": -1 } }
 END
     cat > cross.json <<'END'
-{ "model": "tiny/model", "max_length": 48, "batch_size": 16, "epochs": 1, "learning_rate": 1e-3, "threads": 1,
+{ "model": "tiny/model", "max_length": 48, "batch_size": 16, "epochs": 1, "learning_rate": 1e-3, "threads": 1, "dtype": "fp32",
   "data": { "negatives": 3, "mixing": "weighted", "sources": [
       { "groups": "tiny/groups.jsonl", "loss": { "name": "softmax" } },
       { "groups": "tiny/few.jsonl", "weight": 2, "loss": { "name": "margin_mse" } } ] } }

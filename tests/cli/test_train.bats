@@ -127,7 +127,7 @@ interrupted() {
 }
 
 @test "training helps, and the best weights are those that are kept" {
-    run -0 "$TANDEM" -q train bi bi.json -o out --json
+    run -0 "$TANDEM" -q train bi bi.json -o out --json --set dtype=fp32 # as search computes by default
     best=$(sed 's/.*"best_metric":\([0-9.]*\).*/\1/' <<< "$output")
     "$TANDEM" -q search --model tiny/model --dataset tiny/data --split dev -k 10 -o before.trec
     "$TANDEM" -q search --model out --dataset tiny/data --split dev -k 10 -o after.trec
