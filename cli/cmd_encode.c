@@ -1,6 +1,4 @@
 /* cmd_encode.c - `tandem encode`: texts to vectors. */
-#include <string.h>
-
 #include "cli/cli.h"
 #include "tandem/dataset.h"
 #include "tandem/file.h"
@@ -27,7 +25,7 @@ static const tandem_option encode_table[] = {
      .min = 0, .max = 1 << 20, .help = "tokens read of a text, special ones included; 0: what the model says"},
     TANDEM_OPTION_DTYPE(encode_options),
     {.name = "output", .letter = 'o', .type = TANDEM_OPTION_STRING, .required = true, .offset = offsetof(encode_options, output),
-     .value = "OUT.h5|OUT.npy", .help = "where the vectors go, rows in input order"},
+     .value = "OUT.h5|OUT.npy|OUT.fbin", .help = "where the vectors go, rows in input order"},
     TANDEM_OPTION_END,
 };
 
@@ -94,20 +92,12 @@ static int encode_file(const encode_options *options, tandem_model *model)
     return rc;
 }
 
-static bool ends_with(const char *text, const char *ending)
-{
-    size_t length = strlen(text), tail = strlen(ending);
-    return length > tail && strcmp(text + length - tail, ending) == 0;
-}
-
 static int run_encode(const void *arguments, size_t count, char *const *words)
 {
     (void)count;
     (void)words;
     const encode_options *options = arguments;
-    if (!ends_with(options->output, ".h5") && !ends_with(options->output, ".npy")) {
-        return tandem_error_code(TANDEM_USAGE, "%s: the name must end in .h5 or .npy", options->output);
-    }
+    TANDEM_TRY(tandem_vectors_check_name(options->output));
     tandem_interrupt_install();
     tandem_model_options load = {.kind = TANDEM_BI_ENCODER, .max_length = (size_t)options->max_length,
                                  .precision = (tandem_precision)options->dtype};
@@ -127,6 +117,6 @@ const tandem_command tandem_command_encode = {
     .options = encode_table,
     .options_size = sizeof(encode_options),
     .run = run_encode,
-    .notes = "OUT.h5 holds /embeddings [n, d], /ids, and what made them; OUT.npy the vectors alone. Vectors are kept in the cache under the hash "
+    .notes = "OUT.h5 holds /embeddings [n, d], /ids, and what made them; OUT.npy and OUT.fbin the vectors alone. Vectors are kept in the cache under the hash "
              "of weights, tokenizer, settings and texts, and read from there the next time (TANDEM_CACHE=off: not).",
 };

@@ -1,19 +1,23 @@
-/* cmd_search.c - tandem search: the first stage, from bi-encoders, BM25, or several of them joined. */
+/* cmd_search.c - tandem search: the first stage, from bi-encoders, BM25, stored embeddings, or several of them joined. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
 #include "tandem/dataset.h"
+#include "tandem/file.h"
 #include "tandem/log.h"
 #include "tandem/memory.h"
 #include "tandem/model.h"
 #include "tandem/pipeline.h"
 #include "tandem/run.h"
+#include "tandem/search.h"
+#include "tandem/vectors.h"
 
 typedef struct {
     tandem_option_list models, runs, weights;
     const char *dataset, *split, *output;
+    const char *documents, *queries, *document_ids, *query_ids;
     int64_t top, max_length, dtype, fusion, analyzer;
     double rrf_k, k1, b;
 } search_options;
@@ -21,10 +25,18 @@ typedef struct {
 static const tandem_option table[] = {
     {.name = "model", .type = TANDEM_OPTION_LIST, .offset = offsetof(search_options, models), .value = "DIR|bm25",
      .help = "directory of a bi-encoder, or bm25; given several times, the results are joined"},
+    {.name = "documents", .type = TANDEM_OPTION_STRING, .offset = offsetof(search_options, documents),
+     .value = "FILE", .help = "embeddings of the documents (.h5, .npy or .fbin) to search as they are"},
+    {.name = "queries", .type = TANDEM_OPTION_STRING, .offset = offsetof(search_options, queries), .value = "FILE",
+     .help = "embeddings of the queries"},
+    {.name = "document-ids", .type = TANDEM_OPTION_STRING, .offset = offsetof(search_options, document_ids),
+     .value = "FILE", .help = "their ids, one a line; without it those of the .h5, or row numbers from 0"},
+    {.name = "query-ids", .type = TANDEM_OPTION_STRING, .offset = offsetof(search_options, query_ids),
+     .value = "FILE", .help = "ids of the queries, likewise"},
     {.name = "run", .type = TANDEM_OPTION_LIST, .offset = offsetof(search_options, runs), .value = "RUN",
      .help = "a run to join with the others"},
     {.name = "dataset", .type = TANDEM_OPTION_STRING, .offset = offsetof(search_options, dataset), .value = "DIR",
-     .help = "the corpus, the queries and their judgments; runs alone need none"},
+     .help = "the corpus, the queries and their judgments, which a model searches"},
     {.name = "split", .type = TANDEM_OPTION_STRING, .offset = offsetof(search_options, split), .value = "NAME",
      .initial = "test", .help = "search for the queries that this split judges"},
     {.name = "top", .letter = 'k', .type = TANDEM_OPTION_INT, .offset = offsetof(search_options, top), .value = "N",
@@ -43,7 +55,7 @@ static const tandem_option table[] = {
     {.name = "rrf-k", .type = TANDEM_OPTION_DOUBLE, .offset = offsetof(search_options, rrf_k), .value = "X",
      .initial = "60", .min = 0, .max = 1e9, .help = "rrf: a document adds 1 / (X + its rank)"},
     {.name = "weight", .type = TANDEM_OPTION_LIST, .offset = offsetof(search_options, weights), .value = "X",
-     .help = "of each model, then of each run, in their order; 1 each when none is given"},
+     .help = "of each model, the embeddings and each run, in this order; 1 each when none is given"},
     {.name = "output", .letter = 'o', .type = TANDEM_OPTION_STRING, .required = true,
      .offset = offsetof(search_options, output), .value = "RUN", .help = "the run to write; - is stdout"},
     TANDEM_OPTION_END,
@@ -51,7 +63,7 @@ static const tandem_option table[] = {
 
 /* ---- sources ----------------------------------------------------------------------------- */
 typedef struct {
-    tandem_run **runs; /* [count] of the models, then those that were read */
+    tandem_run **runs; /* [count] of the models, of stored embeddings, then those that were read */
     double *weights;   /* [count]; NULL: none given */
     size_t count;
 } sources;
@@ -65,17 +77,26 @@ static void free_sources(sources *s)
     free(s->weights);
 }
 
+static size_t count_sources(const search_options *options)
+{
+    return options->models.count + (options->documents != NULL) + options->runs.count;
+}
+
 static int check(const search_options *options)
 {
-    size_t count = options->models.count + options->runs.count;
+    size_t count = count_sources(options);
+    if (!options->documents != !options->queries || (!options->documents && options->document_ids) ||
+        (!options->queries && options->query_ids)) {
+        return tandem_error_code(TANDEM_USAGE, "embeddings are searched with both --documents and --queries");
+    }
     if (count == 0) {
-        return tandem_error_code(TANDEM_USAGE, "expected a --model or a --run");
+        return tandem_error_code(TANDEM_USAGE, "expected a --model, --documents or a --run");
     }
     if (options->models.count > 0 && !options->dataset) {
         return tandem_error_code(TANDEM_USAGE, "--model needs a --dataset to search");
     }
     if (options->weights.count != 0 && options->weights.count != count) {
-        return tandem_error_code(TANDEM_USAGE, "--weight is given %zu times for %zu models and runs",
+        return tandem_error_code(TANDEM_USAGE, "--weight is given %zu times for %zu sources",
                                  options->weights.count, count);
     }
     return TANDEM_OK;
@@ -134,15 +155,74 @@ done:
     return rc;
 }
 
+/* Stored embeddings, and the ids of their rows. */
+typedef struct {
+    tandem_vectors vectors;
+    tandem_text *ids;
+} stored;
+
+static int read_stored(stored *out, tandem_arena *arena, const char *path, const char *list)
+{
+    TANDEM_TRY(tandem_vectors_read(&out->vectors, path, NULL));
+    return tandem_vectors_ids(&out->ids, arena, path, list, out->vectors.count);
+}
+
+static void free_stored(stored *vectors)
+{
+    tandem_vectors_free(&vectors->vectors);
+    free(vectors->ids);
+}
+
+static int search_stored(tandem_run **out, const search_options *options, const stored *documents,
+                         const stored *queries)
+{
+    const tandem_vectors *d = &documents->vectors, *q = &queries->vectors;
+    if (d->dim != q->dim) {
+        return tandem_error("%s: vectors of %zu dimensions; those of %s have %zu", options->queries, q->dim,
+                            options->documents, d->dim);
+    }
+    tandem_hits hits = {0};
+    uint32_t *tie_ranks = NULL;
+    int rc;
+    TANDEM_TRY_GOTO(rc, done, tandem_tie_ranks(&tie_ranks, documents->ids, d->count));
+    TANDEM_TRY_GOTO(rc, done, tandem_search_exact(&hits, q->data, q->count, d->data, d->count, d->dim,
+                                                  (size_t)options->top, tie_ranks));
+    rc = tandem_run_from_hits(out, tandem_path_base(options->documents), &hits, queries->ids, NULL, documents->ids);
+done:
+    tandem_hits_free(&hits);
+    free(tie_ranks);
+    return rc;
+}
+
+static int search_files(tandem_run **out, const search_options *options)
+{
+    stored documents = {0}, queries = {0};
+    tandem_arena *arena = tandem_arena_new();
+    int rc = arena ? TANDEM_OK : TANDEM_ERROR;
+    TANDEM_TRY_GOTO(rc, done, rc);
+    TANDEM_TRY_GOTO(rc, done, read_stored(&documents, arena, options->documents, options->document_ids));
+    TANDEM_TRY_GOTO(rc, done, read_stored(&queries, arena, options->queries, options->query_ids));
+    rc = search_stored(out, options, &documents, &queries);
+done:
+    free_stored(&documents);
+    free_stored(&queries);
+    tandem_arena_free(arena);
+    return rc;
+}
+
 static int find_sources(sources *out, const search_options *options)
 {
-    *out = (sources){.runs = tandem_alloc(options->models.count + options->runs.count, sizeof *out->runs)};
+    *out = (sources){.runs = tandem_alloc(count_sources(options), sizeof *out->runs)};
     if (!out->runs) {
         return TANDEM_ERROR;
     }
     TANDEM_TRY(read_weights(out, &options->weights));
     if (options->models.count > 0) {
         TANDEM_TRY(search_models(out, options));
+    }
+    if (options->documents) {
+        TANDEM_TRY(search_files(&out->runs[out->count], options));
+        out->count++;
     }
     for (size_t i = 0; i < options->runs.count; i++, out->count++) {
         TANDEM_TRY(tandem_run_read(&out->runs[out->count], options->runs.items[i]));
@@ -184,7 +264,7 @@ static int run(const void *given, size_t count, char *const *arguments)
     TANDEM_TRY(check(options));
     int rc = find_sources(&s, options);
     if (rc == TANDEM_OK) {
-        bool alone = s.count == 1 && options->models.count == 1;
+        bool alone = s.count == 1 && options->runs.count == 0;
         rc = alone ? tandem_run_write(s.runs[0], options->output) : write_joined(&s, options);
     }
     free_sources(&s);
@@ -193,7 +273,7 @@ static int run(const void *given, size_t count, char *const *arguments)
 
 const tandem_command tandem_command_search = {
     .name = "search",
-    .summary = "Find the best documents for each query, with bi-encoders, BM25, or both",
+    .summary = "Find the best documents for each query, with bi-encoders, BM25, or several results joined",
     .options = table,
     .options_size = sizeof(search_options),
     .run = run,
@@ -203,6 +283,8 @@ const tandem_command tandem_command_search = {
              "BM25 scores as Lucene does, lengths kept in a byte included. The english analyzer is Lucene's\n"
              "EnglishAnalyzer: words in lower case, possessives cut, 33 stop words left out, Porter stems; the\n"
              "standard one leaves every word as it is. A document that shares no term with the query is not listed.\n\n"
+             "Of stored embeddings the score is the inner product of the vectors as they are; tandem encode writes\n"
+             "them, an .h5 with ids.\n\n"
              "Several models and runs are joined: each gives its --top best, and a document's score is the weighted\n"
              "sum of what it has in each of them: by rrf 1 / (60 + rank); by min-max its score scaled to 0 for the\n"
              "query's worst and 1 for its best; by z-score its distance from the mean in deviations. A document that\n"

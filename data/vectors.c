@@ -1,11 +1,11 @@
-/* vectors.c - embeddings on disk: the HDF5 form, and the choice of form by name. */
+/* vectors.c - embeddings on disk: the choice of form by name, and the ids of rows. */
 #include "tandem/vectors.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/hdf5_util.h"
-#include "data/vectors_npy.h"
+#include "data/vectors_forms.h"
 #include "tandem/file.h"
 #include "tandem/memory.h"
 
@@ -21,217 +21,136 @@ void tandem_vectors_free(tandem_vectors *vectors)
     *vectors = (tandem_vectors){0};
 }
 
-static bool ends_in(const char *path, const char *suffix)
+/* ---- forms ---------------------------------------------------------------------------- */
+/* A form is HDF5, or a header and floats. */
+typedef struct {
+    const char *suffix;
+    tandem_vectors_header_fn *header;
+    tandem_vectors_parse_fn *parse;
+} form;
+
+static const form forms[] = {
+    {".h5", NULL, NULL},
+    {".npy", tandem_npy_header, tandem_npy_parse},
+    {".fbin", tandem_fbin_header, tandem_fbin_parse},
+};
+
+static int find_form(const form **out, const char *path)
 {
-    size_t length = strlen(path), suffix_length = strlen(suffix);
-    return length > suffix_length && strcmp(path + length - suffix_length, suffix) == 0;
+    size_t length = strlen(path);
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        size_t suffix = strlen(forms[i].suffix);
+        if (length > suffix && strcmp(path + length - suffix, forms[i].suffix) == 0) {
+            *out = &forms[i];
+            return TANDEM_OK;
+        }
+    }
+    return tandem_error_code(TANDEM_USAGE, "%s: expected a name that ends in .h5, .npy or .fbin", path);
 }
 
-static int unknown_form(const char *path)
+int tandem_vectors_check_name(const char *path)
 {
-    return tandem_error_code(TANDEM_USAGE, "%s: expected a name that ends in .h5 or .npy", path);
-}
-
-/* ---- writing ------------------------------------------------------------------------- */
-static int write_ids(const tandem_hdf5_file *file, const tandem_text *ids, size_t count)
-{
-    const char **strings = tandem_alloc(count, sizeof *strings);
-    if (!strings) {
-        return TANDEM_ERROR;
-    }
-    for (size_t i = 0; i < count; i++) {
-        strings[i] = ids[i].id;
-    }
-    hsize_t shape = count;
-    hid_t type = H5Tcopy(H5T_C_S1);
-    int rc = H5Tset_size(type, H5T_VARIABLE) < 0 || H5Tset_cset(type, H5T_CSET_UTF8) < 0
-                 ? tandem_hdf5_error(file, "no type for strings")
-                 : tandem_hdf5_array_write(file, "ids", 1, &shape, type, type, strings, false, NULL);
-    H5Tclose(type);
-    free(strings);
-    return rc;
-}
-
-static int write_attributes(const tandem_hdf5_file *file, hid_t array, const tandem_vectors_origin *origin, size_t count)
-{
-    if (origin) {
-        char hex[TANDEM_HASH_HEX];
-        tandem_hash_hex(origin->key, hex);
-        TANDEM_TRY(tandem_hdf5_set_hash(file, array, "key", hex));
-        TANDEM_TRY(tandem_hdf5_set_string(file, array, "weights", origin->weights));
-        TANDEM_TRY(tandem_hdf5_set_string(file, array, "tokenizer", origin->tokenizer));
-        TANDEM_TRY(tandem_hdf5_set_string(file, array, "prompt", origin->prompt));
-        TANDEM_TRY(tandem_hdf5_set_string(file, array, "pooling", origin->pooling));
-        TANDEM_TRY(tandem_hdf5_set_int(file, array, "max_length", origin->max_length));
-        TANDEM_TRY(tandem_hdf5_set_int(file, array, "normalized", origin->normalized));
-    }
-    TANDEM_TRY(tandem_hdf5_set_int(file, array, "count", count));
-    return tandem_hdf5_set_int(file, array, "complete", 1);
-}
-
-/* /embeddings is contiguous: its size is known, float32 hardly compresses (8 % by zstd),
- * and so the rows can be mapped into memory. */
-static int write_hdf5(const char *path, const tandem_vectors *vectors, const tandem_text *ids,
-                      const tandem_vectors_origin *origin)
-{
-    tandem_hdf5_file file;
-    hid_t array = H5I_INVALID_HID;
-    hsize_t shape[2] = {vectors->count, vectors->dim};
-    TANDEM_TRY(tandem_hdf5_create(&file, path));
-    int rc;
-    TANDEM_TRY_GOTO(rc, done, tandem_hdf5_array_write(&file, "embeddings", 2, shape, H5T_IEEE_F32LE, H5T_NATIVE_FLOAT,
-                                                      vectors->data, false, &array));
-    if (ids) {
-        TANDEM_TRY_GOTO(rc, done, write_ids(&file, ids, vectors->count));
-    }
-    TANDEM_TRY_GOTO(rc, done, write_attributes(&file, array, origin, vectors->count));
-    H5Dclose(array);
-    array = H5I_INVALID_HID;
-    rc = tandem_hdf5_flush_close(&file);
-done:
-    if (array >= 0) {
-        H5Dclose(array);
-    }
-    tandem_hdf5_close(&file);
-    return rc;
-}
-
-static int write_staged_hdf5(const char *path, const tandem_vectors *vectors, const tandem_text *ids,
-                             const tandem_vectors_origin *origin)
-{
-    char *staged = NULL;
-    TANDEM_TRY(tandem_stage_file(&staged, path));
-    int rc = tandem_hdf5_begin();
-    if (rc == TANDEM_OK) {
-        rc = write_hdf5(staged, vectors, ids, origin);
-        tandem_hdf5_end();
-    }
-    if (rc == TANDEM_OK) {
-        rc = tandem_stage_commit(staged, path);
-    }
-    if (rc < 0) {
-        tandem_stage_abort(staged);
-    }
-    free(staged);
-    return rc;
+    const form *found;
+    return find_form(&found, path);
 }
 
 int tandem_vectors_write(const char *path, const tandem_vectors *vectors, const tandem_text *ids,
                          const tandem_vectors_origin *origin)
 {
-    return ends_in(path, ".h5")    ? write_staged_hdf5(path, vectors, ids, origin)
-           : ends_in(path, ".npy") ? tandem_npy_write(path, vectors)
-                                   : unknown_form(path);
-}
-
-/* ---- reading -------------------------------------------------------------------------- */
-/* A file of tandem's says that it is complete; one of other tools need not, unless it is
- * asked for by key. */
-static int check_attributes(const tandem_hdf5_file *file, hid_t array, const tandem_hash *key, size_t count)
-{
-    uint64_t complete = 0, recorded = count;
-    if (key) {
-        char hex[TANDEM_HASH_HEX];
-        tandem_hash_hex(*key, hex);
-        TANDEM_TRY(tandem_hdf5_check_key(file, array, hex));
-    }
-    int rc = tandem_hdf5_get_int(file, array, "complete", &complete);
-    if (rc == TANDEM_NOT_FOUND && !key) {
-        return TANDEM_OK;
-    }
-    TANDEM_TRY(rc);
-    TANDEM_TRY(tandem_hdf5_get_int(file, array, "count", &recorded));
-    if (complete != 1) {
-        return tandem_error("%s: not complete", file->path);
-    }
-    if (recorded != count) {
-        return tandem_error("%s: expected %llu rows (attribute \"count\"), found %zu", file->path,
-                            (unsigned long long)recorded, count);
-    }
-    return TANDEM_OK;
-}
-
-static int check_ids(const tandem_hdf5_file *file, size_t count)
-{
-    if (!tandem_hdf5_exists(file, "ids")) {
-        return TANDEM_OK;
-    }
-    tandem_hdf5_array ids;
-    TANDEM_TRY(tandem_hdf5_array_open(&ids, file, "ids", 1));
-    size_t found = ids.elements;
-    H5T_class_t type = ids.type;
-    tandem_hdf5_array_close(&ids);
-    if (type != H5T_STRING || found != count) {
-        return tandem_error("%s: /ids: expected %zu strings, one a row, found %zu of HDF5 class %d", file->path, count,
-                            found, (int)type);
-    }
-    return TANDEM_OK;
-}
-
-/* Maps the rows where they lie in the file as in memory; else leaves out->data NULL. */
-static int map_rows(tandem_vectors *out, const tandem_hdf5_file *file, const tandem_hdf5_array *array)
-{
-    uint64_t begin;
-    size_t bytes = array->elements * sizeof(float); /* less than the machine's memory: array_open */
-    if (bytes == 0 || !tandem_hdf5_array_begin(&begin, array) || begin % sizeof(float) != 0) {
-        return TANDEM_OK;
-    }
-    TANDEM_TRY(tandem_map_open(&out->map, file->path));
-    if (begin > out->map.size || bytes > out->map.size - begin) {
-        tandem_map_close(&out->map);
-        return tandem_error("%s: expected %zu bytes of /embeddings at byte %llu, found the end of the file",
-                            file->path, bytes, (unsigned long long)begin);
-    }
-    out->data = (float *)(uintptr_t)(out->map.data + begin);
-    return TANDEM_OK;
-}
-
-static int read_embeddings(tandem_vectors *out, const tandem_hdf5_file *file, const tandem_hash *key)
-{
-    tandem_hdf5_array array;
-    TANDEM_TRY(tandem_hdf5_array_open(&array, file, "embeddings", 2));
-    int rc = TANDEM_OK;
-    if (array.type != H5T_FLOAT || array.type_bytes != sizeof(float)) {
-        rc = tandem_error("%s: /embeddings: expected float32", file->path);
-        goto done;
-    }
-    out->count = (size_t)array.shape[0];
-    out->dim = (size_t)array.shape[1];
-    TANDEM_TRY_GOTO(rc, done, check_attributes(file, array.id, key, out->count));
-    TANDEM_TRY_GOTO(rc, done, check_ids(file, out->count));
-    if (key) {
-        TANDEM_TRY_GOTO(rc, done, map_rows(out, file, &array));
-    }
-    if (!out->data) {
-        out->data = tandem_alloc(array.elements, sizeof *out->data);
-        rc = out->data ? tandem_hdf5_array_read(&array, file, H5T_NATIVE_FLOAT, out->data) : TANDEM_ERROR;
-    }
-done:
-    tandem_hdf5_array_close(&array);
-    return rc;
-}
-
-static int read_hdf5(tandem_vectors *out, const char *path, const tandem_hash *key)
-{
-    tandem_hdf5_file file = TANDEM_HDF5_CLOSED;
-    TANDEM_TRY(tandem_hdf5_begin());
-    int rc = tandem_hdf5_open(&file, path);
-    if (rc == TANDEM_OK) {
-        rc = read_embeddings(out, &file, key);
-    }
-    tandem_hdf5_close(&file);
-    tandem_hdf5_end();
-    return rc;
+    const form *as;
+    TANDEM_TRY(find_form(&as, path));
+    return as->header ? tandem_vectors_flat_write(path, vectors, as->header)
+                      : tandem_vectors_hdf5_write(path, vectors, ids, origin);
 }
 
 int tandem_vectors_read(tandem_vectors *out, const char *path, const tandem_hash *key)
 {
+    const form *as;
     *out = (tandem_vectors){0};
-    int rc = ends_in(path, ".h5")    ? read_hdf5(out, path, key)
-             : ends_in(path, ".npy") ? tandem_npy_read(out, path)
-                                     : unknown_form(path);
+    TANDEM_TRY(find_form(&as, path));
+    int rc = as->parse ? tandem_vectors_flat_read(out, path, as->parse) : tandem_vectors_hdf5_read(out, path, key);
     if (rc < 0) {
         tandem_vectors_free(out);
     }
     return rc;
+}
+
+/* ---- ids -------------------------------------------------------------------------------- */
+/* Row numbers, where nothing else is known. */
+static int number_rows(tandem_text *ids, tandem_arena *arena, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        char digits[24];
+        int length = snprintf(digits, sizeof digits, "%zu", i);
+        ids[i] = (tandem_text){.id = tandem_arena_strndup(arena, digits, (size_t)length), .text = ""};
+        if (!ids[i].id) {
+            return TANDEM_ERROR;
+        }
+    }
+    return TANDEM_OK;
+}
+
+/* One a line, in the order of the rows. */
+static int read_list(tandem_text *ids, tandem_arena *arena, const char *path, size_t count)
+{
+    tandem_lines *lines;
+    char *line;
+    size_t length, found = 0;
+    TANDEM_TRY(tandem_lines_open(&lines, path));
+    int rc;
+    while ((rc = tandem_lines_next(lines, &line, &length)) == 1) {
+        if (found < count) {
+            ids[found] = (tandem_text){.id = tandem_arena_strndup(arena, line, length), .text = ""};
+            if (!ids[found].id) {
+                rc = TANDEM_ERROR;
+                break;
+            }
+        }
+        found++;
+    }
+    tandem_lines_close(lines);
+    TANDEM_TRY(rc);
+    return found == count ? TANDEM_OK : tandem_error("%s: expected %zu ids, one a row, found %zu", path, count, found);
+}
+
+/* Ids name one row each. */
+static int check_ids(const tandem_text *ids, size_t count, const char *path)
+{
+    tandem_strmap *rows = tandem_strmap_new(count);
+    int rc = rows ? TANDEM_OK : TANDEM_ERROR;
+    for (size_t i = 0; i < count && rc == TANDEM_OK; i++) {
+        size_t length = strlen(ids[i].id), first = 0;
+        if (length == 0 || tandem_utf8_invalid(ids[i].id, length) < length) {
+            rc = tandem_error("%s: the id of row %zu is %s", path, i, length == 0 ? "empty" : "no UTF-8");
+            break;
+        }
+        int added = tandem_strmap_add(rows, ids[i].id, length, i, &first);
+        rc = added == 0 ? tandem_error("%s: rows %zu and %zu have one id, \"%s\"", path, first, i, ids[i].id)
+                        : added < 0 ? added : TANDEM_OK;
+    }
+    tandem_strmap_free(rows);
+    return rc;
+}
+
+int tandem_vectors_ids(tandem_text **out, tandem_arena *arena, const char *path, const char *list, size_t count)
+{
+    const form *as;
+    *out = NULL;
+    TANDEM_TRY(find_form(&as, path));
+    tandem_text *ids = tandem_alloc(count, sizeof *ids);
+    if (!ids) {
+        return TANDEM_ERROR;
+    }
+    int rc = list         ? read_list(ids, arena, list, count)
+             : !as->parse ? tandem_vectors_hdf5_ids(ids, arena, path, count)
+                          : TANDEM_NOT_FOUND;
+    rc = rc == TANDEM_NOT_FOUND && !list ? number_rows(ids, arena, count)
+         : rc == TANDEM_OK               ? check_ids(ids, count, list ? list : path)
+                                         : rc;
+    if (rc < 0) {
+        free(ids);
+        return rc;
+    }
+    *out = ids;
+    return TANDEM_OK;
 }

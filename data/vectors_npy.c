@@ -1,52 +1,29 @@
 /* vectors_npy.c - NumPy's .npy. */
-#include "data/vectors_npy.h"
-
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "tandem/file.h"
+#include "data/vectors_forms.h"
 #include "tandem/memory.h"
 
 static const char MAGIC[] = "\x93NUMPY";
 enum { MAGIC_LENGTH = 6, PREFIX = 10 /* magic, version and length of version 1 */, ALIGNMENT = 64 };
 
 /* ---- writing ------------------------------------------------------------------------- */
-static int write_header(tandem_writer *writer, const tandem_vectors *vectors)
+int tandem_npy_header(char header[TANDEM_VECTORS_HEADER], size_t *length, size_t count, size_t dim)
 {
-    char header[192];
-    int used = snprintf(header + PREFIX, sizeof header - PREFIX,
-                        "{'descr': '<f4', 'fortran_order': False, 'shape': (%zu, %zu), }", vectors->count, vectors->dim);
-    size_t length = PREFIX + (size_t)used;
-    size_t padded = (length + 1 + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    memset(header + length, ' ', padded - length);
+    int used = snprintf(header + PREFIX, TANDEM_VECTORS_HEADER - PREFIX,
+                        "{'descr': '<f4', 'fortran_order': False, 'shape': (%zu, %zu), }", count, dim);
+    size_t text = PREFIX + (size_t)used, padded = (text + 1 + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    memset(header + text, ' ', padded - text);
     header[padded - 1] = '\n';
     memcpy(header, MAGIC, MAGIC_LENGTH);
     header[6] = 1;
     header[7] = 0;
     header[8] = (char)((padded - PREFIX) & 0xFF);
     header[9] = (char)((padded - PREFIX) >> 8);
-    return tandem_writer_write(writer, header, padded);
-}
-
-int tandem_npy_write(const char *path, const tandem_vectors *vectors)
-{
-    size_t bytes;
-    if (!tandem_size_mul(&bytes, vectors->count, vectors->dim) || !tandem_size_mul(&bytes, bytes, sizeof *vectors->data)) {
-        return tandem_error("%s: %zu rows of %zu floats are too many", path, vectors->count, vectors->dim);
-    }
-    tandem_writer *writer = NULL;
-    TANDEM_TRY(tandem_writer_open(&writer, path));
-    int rc;
-    TANDEM_TRY_GOTO(rc, done, write_header(writer, vectors));
-    if (bytes > 0) {
-        TANDEM_TRY_GOTO(rc, done, tandem_writer_write(writer, vectors->data, bytes));
-    }
-    rc = tandem_writer_commit(&writer);
-done:
-    tandem_writer_abort(writer);
-    return rc;
+    *length = padded;
+    return TANDEM_OK;
 }
 
 /* ---- reading -------------------------------------------------------------------------- */
@@ -144,7 +121,8 @@ static int parse_dictionary(cursor c, const char *path, size_t *count, size_t *d
     return TANDEM_OK;
 }
 
-int tandem_npy_parse(const unsigned char *data, size_t size, const char *path, size_t *count, size_t *dim, size_t *begin)
+int tandem_npy_parse(const unsigned char *data, size_t size, const char *path, size_t *count, size_t *dim,
+                     size_t *begin)
 {
     if (size < PREFIX || memcmp(data, MAGIC, MAGIC_LENGTH) != 0) {
         return tandem_error("%s: not a .npy file", path);
@@ -164,33 +142,5 @@ int tandem_npy_parse(const unsigned char *data, size_t size, const char *path, s
     const char *text = (const char *)data + prefix;
     TANDEM_TRY(parse_dictionary((cursor){text, text + header}, path, count, dim));
     *begin = prefix + header;
-    size_t bytes;
-    if (!tandem_size_mul(&bytes, *count, *dim) || !tandem_size_mul(&bytes, bytes, sizeof(float))) {
-        return tandem_error("%s: a shape of (%zu, %zu) overflows", path, *count, *dim);
-    }
-    if (bytes != size - *begin) {
-        return tandem_error("%s: expected %zu bytes of data for a shape of (%zu, %zu), found %zu", path, bytes, *count,
-                            *dim, size - *begin);
-    }
-    return TANDEM_OK;
-}
-
-int tandem_npy_read(tandem_vectors *out, const char *path)
-{
-    if (!tandem_file_exists(path)) {
-        return tandem_error_code(TANDEM_NOT_FOUND, "%s: no such file", path);
-    }
-    tandem_map map;
-    size_t begin = 0;
-    TANDEM_TRY(tandem_map_open(&map, path));
-    int rc = tandem_npy_parse(map.data, map.size, path, &out->count, &out->dim, &begin);
-    if (rc == TANDEM_OK) {
-        out->data = tandem_alloc(out->count * out->dim, sizeof *out->data);
-        rc = out->data ? TANDEM_OK : TANDEM_ERROR;
-    }
-    if (rc == TANDEM_OK && out->count * out->dim > 0) {
-        memcpy(out->data, map.data + begin, map.size - begin);
-    }
-    tandem_map_close(&map);
-    return rc;
+    return tandem_vectors_flat_check(path, size, *count, *dim, *begin);
 }

@@ -1,4 +1,4 @@
-/* vectors.h - embeddings on disk: HDF5 (/embeddings [n, d] float32, /ids) and .npy. */
+/* vectors.h - embeddings on disk: HDF5 (/embeddings [n, d] float32, /ids), .npy and .fbin. */
 #ifndef TANDEM_VECTORS_H
 #define TANDEM_VECTORS_H
 
@@ -33,13 +33,18 @@ typedef struct {
 
 void tandem_vectors_free(tandem_vectors *vectors); /* frees or unmaps data, zeroes the struct */
 
-/* `path` ends in .h5 or .npy; anything else is TANDEM_USAGE. ids may be NULL (.npy has
- * none). Rows are written as they are given. */
+/* TANDEM_USAGE unless `path` ends in .h5, .npy or .fbin, as it must for what follows. */
+int tandem_vectors_check_name(const char *path);
+/* ids may be NULL; .npy and .fbin have none. Rows are written as they are given. */
 int tandem_vectors_write(const char *path, const tandem_vectors *vectors, const tandem_text *ids, const tandem_vectors_origin *origin);
-/* Reads either form. With `key` not NULL, an HDF5 file of another key is TANDEM_NOT_FOUND. Sizes are
+/* Reads any of the forms. With `key` not NULL, an HDF5 file of another key is TANDEM_NOT_FOUND. Sizes are
  * checked before memory is taken; external storage is refused. An HDF5 file of that key, an entry of
  * the cache, which nobody changes, is mapped where its rows lie in one run: data is then read-only. */
 int tandem_vectors_read(tandem_vectors *out, const char *path, const tandem_hash *key);
+/* The ids of the `count` rows of a file, as texts that are empty: those of `list`, a text file with one a line (.zst
+ * too); if that is NULL, the file's own, or row numbers from 0 where it has none. An id that is empty, no UTF-8
+ * or another row's is an error. The caller frees the array; the ids are in `arena`. */
+int tandem_vectors_ids(tandem_text **out, tandem_arena *arena, const char *path, const char *list, size_t count);
 
 #ifdef __cplusplus
 }

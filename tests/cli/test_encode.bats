@@ -181,6 +181,21 @@ END
     refuses '"CNN", is not supported'
 }
 
+@test "encoded documents are found by their ids" {
+    for side in document query; do
+        "$TANDEM" encode -q --model "$tiny/model" --input texts.jsonl --side "$side" -o "$side.h5"
+    done
+    "$TANDEM" encode -q --model "$tiny/model" --input texts.jsonl -o document.fbin
+    "$TANDEM" search -q --documents document.h5 --queries query.h5 -k 2 -o h5.run
+    [ "$(cut -d ' ' -f 1,3 h5.run | head -2)" = $'a c\na a' ] # one text: of equals the higher id first
+    printf 'a\nb\nc\n' > ids
+    "$TANDEM" search -q --documents document.fbin --document-ids ids --queries query.h5 -k 2 -o fbin.run
+    cmp <(cut -d ' ' -f 1-5 h5.run) <(cut -d ' ' -f 1-5 fbin.run)
+    run "$TANDEM" encode --model "$tiny/model" --input texts.jsonl -o out.bin
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"ends in .h5, .npy or .fbin"* ]]
+}
+
 @test "a prompt by name goes before the texts" {
     copy_model
     echo '{"prompts": {"query": "", "topic": "t1w1 "}, "similarity_fn_name": "cosine"}' > model/config_sentence_transformers.json

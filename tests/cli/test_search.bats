@@ -84,10 +84,58 @@ search() {
         run "-$1" "$TANDEM" search "${@:3}" -o -
         [[ "$output" == *"$2"* ]]
     }
-    expect 2 "expected a --model or a --run" --dataset data
+    expect 2 "expected a --model, --documents or a --run" --dataset data
     expect 2 "--model needs a --dataset" --model bm25
-    expect 2 "--weight is given 1 times for 2 models and runs" --model bm25 --run x.run --dataset data --weight 1
+    expect 2 "--weight is given 1 times for 2 sources" --model bm25 --run x.run --dataset data --weight 1
     expect 2 "--weight: expected a number of 0 or more" --model bm25 --dataset data --weight=-1
     expect 2 "no run has a weight above 0" --run <(echo 'q Q0 d 1 1 r') --run <(echo 'q Q0 d 1 1 s') --weight 0 --weight 0
     expect 1 "no-such.run" --run no-such.run
+}
+
+# Three documents, (1, 0), (0, 1) and (1, 0), and a query, (2, 1).
+put_vectors() {
+    local one='\0\0\x80\x3f' two='\0\0\0\x40' zero='\0\0\0\0'
+    # shellcheck disable=SC2059 # the bytes are escapes
+    printf "\3\0\0\0\2\0\0\0$one$zero$zero$one$one$zero" > d.fbin
+    # shellcheck disable=SC2059
+    printf "\1\0\0\0\2\0\0\0$two$one" > q.fbin
+}
+
+@test "search takes stored embeddings, with ids or without" {
+    put_vectors
+    run "$TANDEM" search --documents d.fbin --queries q.fbin -k 5 -o -
+    [ "$output" = $'0 Q0 2 1 2 d.fbin\n0 Q0 0 2 2 d.fbin\n0 Q0 1 3 1 d.fbin' ] # of equals the higher id first
+    printf 'c\nb\na\n' > d.txt
+    echo q > q.txt
+    run "$TANDEM" search --documents d.fbin --queries q.fbin --document-ids d.txt --query-ids q.txt -k 2 -o -
+    [ "$output" = $'q Q0 c 1 2 d.fbin\nq Q0 a 2 2 d.fbin' ]
+}
+
+@test "stored embeddings are joined with runs" {
+    put_vectors
+    printf '0 Q0 1 1 9 other\n0 Q0 7 2 8 other\n' > other.run
+    run "$TANDEM" search --documents d.fbin --queries q.fbin --run other.run --weight 1 --weight 3 --rrf-k 0 -o -
+    # 1: third of the embeddings, first of the run: 1/3 + 3; 7: 3/2; 2: 1; 0: 1/2
+    [ "$(cut -d ' ' -f 3,6 <<< "$output")" = $'1 d.fbin+other\n7 d.fbin+other\n2 d.fbin+other\n0 d.fbin+other' ]
+}
+
+@test "embeddings and ids that do not fit are refused" {
+    put_vectors
+    refuses() { # STATUS TEXT ARGUMENT...
+        run "$TANDEM" search -o out.run "${@:3}"
+        [ "$status" -eq "$1" ] && [[ "$output" == *"$2"* ]] && [ ! -e out.run ] || { echo "$output"; false; }
+    }
+    refuses 2 "both --documents and --queries" --documents d.fbin
+    refuses 2 "both --documents and --queries" --query-ids d.fbin
+    refuses 2 "ends in .h5, .npy or .fbin" --documents d.fbin --queries q.txt
+    printf 'a\nb\n' > d.txt
+    refuses 1 "d.txt: expected 3 ids, one a row, found 2" --documents d.fbin --queries q.fbin --document-ids d.txt
+    printf 'a\nb\na\n' > d.txt
+    refuses 1 'd.txt: rows 0 and 2 have one id, "a"' --documents d.fbin --queries q.fbin --document-ids d.txt
+    printf '\1\0\0\0\1\0\0\0\0\0\x80\x3f' > one.fbin
+    refuses 1 "one.fbin: vectors of 1 dimensions; those of d.fbin have 2" --documents d.fbin --queries one.fbin
+    printf '\1\0\0\0\1\0\0\0\0\0\xc0\x7f' > nan.fbin
+    refuses 1 "document vector in row 0 holds NaN or infinity" --documents nan.fbin --queries one.fbin
+    head -c 11 q.fbin > cut.fbin
+    refuses 1 "cut.fbin: expected 8 bytes of data for a shape of (1, 2), found 3" --documents d.fbin --queries cut.fbin
 }

@@ -1,4 +1,4 @@
-/* Embeddings on disk: HDF5 and .npy, well-formed and hostile. */
+/* Embeddings on disk: HDF5, .npy and .fbin, well-formed and hostile; ids of rows. */
 #include "folder.h"
 
 #include <hdf5.h>
@@ -37,16 +37,21 @@ static void round_trip(void **state)
     expect(in_folder("a.h5"), &origin.key, 3, 2);
     assert_int_equal(tandem_vectors_write(in_folder("a.npy"), &vectors, NULL, &origin), 0);
     expect(in_folder("a.npy"), NULL, 3, 2);
+    assert_int_equal(tandem_vectors_write(in_folder("a.fbin"), &vectors, NULL, NULL), 0);
+    expect(in_folder("a.fbin"), NULL, 3, 2);
     vectors = matrix(0, 2);
+    assert_int_equal(tandem_vectors_write(in_folder("a.fbin"), &vectors, NULL, NULL), 0);
+    expect(in_folder("a.fbin"), NULL, 0, 2);
     assert_int_equal(tandem_vectors_write(in_folder("a.h5"), &vectors, ids, NULL), 0); /* replaces */
     expect(in_folder("a.h5"), NULL, 0, 2);
     assert_int_equal(tandem_vectors_write(in_folder("a.npy"), &vectors, NULL, NULL), 0);
     expect(in_folder("a.npy"), NULL, 0, 2);
     assert_int_equal(tandem_vectors_write(in_folder("a.bin"), &vectors, NULL, NULL), TANDEM_USAGE);
-    assert_message("a.bin: expected a name that ends in .h5 or .npy");
+    assert_message("a.bin: expected a name that ends in .h5, .npy or .fbin");
     assert_int_equal(tandem_vectors_read(&vectors, in_folder("a.h5.zst"), NULL), TANDEM_USAGE);
     assert_int_equal(tandem_vectors_read(&vectors, in_folder("none.h5"), NULL), TANDEM_NOT_FOUND);
     assert_int_equal(tandem_vectors_read(&vectors, in_folder("none.npy"), NULL), TANDEM_NOT_FOUND);
+    assert_int_equal(tandem_vectors_read(&vectors, in_folder("none.fbin"), NULL), TANDEM_NOT_FOUND);
 }
 
 /* A cache must never give the vectors of another model. */
@@ -169,6 +174,83 @@ static void npy_cut(void **state)
         assert_int_equal(tandem_vectors_read(&read, in_folder("cut.npy"), NULL), TANDEM_ERROR);
     }
     free(data);
+}
+
+/* ---- .fbin -------------------------------------------------------------------------------- */
+static void fbin_refuse(const void *bytes, size_t size, const char *message)
+{
+    tandem_vectors read;
+    assert_int_equal(tandem_file_write(in_folder("f.fbin"), bytes, size), 0);
+    assert_fails(tandem_vectors_read(&read, in_folder("f.fbin"), NULL), message);
+    assert_null(read.data);
+}
+
+static void fbin_forms(void **state)
+{
+    (void)state;
+    uint32_t bytes[8] = {3, 2};
+    memcpy(bytes + 2, values, sizeof values);
+    char *data;
+    size_t size;
+    tandem_vectors vectors = matrix(3, 2);
+    assert_int_equal(tandem_vectors_write(in_folder("f.fbin"), &vectors, NULL, NULL), 0);
+    assert_int_equal(tandem_file_read(&data, &size, in_folder("f.fbin")), 0);
+    assert_int_equal(size, sizeof bytes);
+    assert_memory_equal(data, bytes, size);
+    free(data);
+    for (size_t length = 0; length < 8; length++) {
+        char message[64];
+        snprintf(message, sizeof message, "f.fbin: expected a header of 8 bytes, found %zu", length);
+        fbin_refuse(bytes, length, message);
+    }
+    fbin_refuse(bytes, sizeof bytes - 1, "f.fbin: expected 24 bytes of data for a shape of (3, 2), found 23");
+    bytes[0] = 2;
+    fbin_refuse(bytes, sizeof bytes, "f.fbin: expected 16 bytes of data for a shape of (2, 2), found 24");
+    bytes[0] = bytes[1] = UINT32_MAX;
+    fbin_refuse(bytes, sizeof bytes, "f.fbin: a shape of (4294967295, 4294967295) overflows");
+    vectors = matrix((size_t)INT32_MAX + 1, 0);
+    assert_fails(tandem_vectors_write(in_folder("g.fbin"), &vectors, NULL, NULL), "g.fbin: 2147483648 rows of 0 floats are too many");
+}
+
+/* ---- ids ---------------------------------------------------------------------------------- */
+static void expect_ids(const char *path, const char *list, const char *first, const char *second, const char *third)
+{
+    tandem_arena *arena = tandem_arena_new();
+    tandem_text *read;
+    assert_non_null(arena);
+    assert_int_equal(tandem_vectors_ids(&read, arena, path, list, 3), 0);
+    assert_string_equal(read[0].id, first);
+    assert_string_equal(read[1].id, second);
+    assert_string_equal(read[2].id, third);
+    free(read);
+    tandem_arena_free(arena);
+}
+
+static void refuse_ids(const char *path, const char *list, size_t count, const char *message)
+{
+    tandem_arena *arena = tandem_arena_new();
+    tandem_text *read;
+    assert_fails(tandem_vectors_ids(&read, arena, path, list, count), message);
+    assert_null(read);
+    tandem_arena_free(arena);
+}
+
+static void ids_of_rows(void **state)
+{
+    (void)state;
+    tandem_vectors vectors = matrix(3, 2);
+    assert_int_equal(tandem_vectors_write(in_folder("i.h5"), &vectors, ids, &origin), 0);
+    assert_int_equal(tandem_vectors_write(in_folder("n.h5"), &vectors, NULL, NULL), 0);
+    expect_ids(in_folder("i.h5"), NULL, "d1", "\xc3\xa9", "a longer id");
+    expect_ids(in_folder("n.h5"), NULL, "0", "1", "2");
+    expect_ids("none.npy", NULL, "0", "1", "2");
+    expect_ids(in_folder("i.h5"), put_file("list", "x\ny z\r\n\xc3\xa9"), "x", "y z", "\xc3\xa9");
+    refuse_ids(in_folder("i.h5"), NULL, 2, "i.h5: /ids: expected 2 strings of fixed length; ids can also be given as a list");
+    refuse_ids("a.npy", put_file("list", "x\ny\n"), 3, "list: expected 3 ids, one a row, found 2");
+    refuse_ids("a.npy", put_file("list", "x\ny\nz\n\n"), 3, "list: expected 3 ids, one a row, found 4");
+    refuse_ids("a.npy", put_file("list", "x\ny\nx\n"), 3, "list: rows 0 and 2 have one id, \"x\"");
+    refuse_ids("a.npy", put_file("list", "x\n\nz\n"), 3, "list: the id of row 1 is empty");
+    refuse_ids("a.npy", put_file("list", "x\ny\n\xff\n"), 3, "list: the id of row 2 is no UTF-8");
 }
 
 /* ---- HDF5 -------------------------------------------------------------------------------- */
@@ -339,6 +421,40 @@ static void h5_hostile(void **state)
     assert_fails(tandem_vectors_read(&read, put_file("text.h5", "no HDF5"), NULL), "text.h5: not an HDF5 file");
 }
 
+/* Ids as other tools write them: of this type, with or without data. */
+static const char *put_ids(hid_t type, const void *data)
+{
+    const hsize_t three = 3;
+    hid_t file = H5Fcreate(in_folder("ids.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), space = H5Screate_simple(1, &three, NULL);
+    hid_t array = H5Dcreate2(file, "ids", type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    assert_true(array >= 0 && (!data || H5Dwrite(array, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0));
+    H5Dclose(array);
+    H5Sclose(space);
+    H5Fclose(file);
+    return in_folder("ids.h5");
+}
+
+static void h5_ids(void **state)
+{
+    (void)state;
+    const char *expected = "ids.h5: /ids: expected 3 strings of fixed length; ids can also be given as a list";
+    const char *const strings[] = {"a", "b", "c"};
+    const int numbers[] = {1, 2, 3};
+    hid_t type = H5Tcopy(H5T_C_S1);
+    H5Tset_size(type, 4);
+    expect_ids(put_ids(type, "a\0\0\0bcd\0\xc3\xa9\0\0"), NULL, "a", "bcd", "\xc3\xa9");
+    H5Tset_strpad(type, H5T_STR_SPACEPAD); /* Fortran's */
+    expect_ids(put_ids(type, "a   bcdee f "), NULL, "a", "bcde", "e f");
+    H5Tset_strpad(type, H5T_STR_NULLPAD);
+    refuse_ids(put_ids(type, "a\0\0\0bcdea\0\0\0"), NULL, 3, "ids.h5: rows 0 and 2 have one id, \"a\"");
+    refuse_ids(put_ids(type, "abcd\0\0\0\0abce"), NULL, 3, "ids.h5: the id of row 1 is empty");
+    refuse_ids(put_ids(type, NULL), NULL, 3, "ids.h5: /ids: expected 3 elements in the file, found 0 bytes");
+    H5Tset_size(type, H5T_VARIABLE);
+    refuse_ids(put_ids(type, strings), NULL, 3, expected);
+    refuse_ids(put_ids(H5T_NATIVE_INT, numbers), NULL, 3, expected);
+    H5Tclose(type);
+}
+
 /* Files of other tools need no attributes; uncompressed chunks are read. */
 static void h5_foreign(void **state)
 {
@@ -373,9 +489,10 @@ int main(void)
 {
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip), cmocka_unit_test(another_key), cmocka_unit_test(mapped), cmocka_unit_test(npy_bytes),
-        cmocka_unit_test(npy_forms),  cmocka_unit_test(npy_cut),     cmocka_unit_test(h5_hostile),
-        cmocka_unit_test(h5_foreign), cmocka_unit_test(h5_damaged),
+        cmocka_unit_test(round_trip), cmocka_unit_test(another_key), cmocka_unit_test(mapped),
+        cmocka_unit_test(npy_bytes),  cmocka_unit_test(npy_forms),   cmocka_unit_test(npy_cut),
+        cmocka_unit_test(fbin_forms), cmocka_unit_test(ids_of_rows), cmocka_unit_test(h5_ids),
+        cmocka_unit_test(h5_hostile), cmocka_unit_test(h5_foreign),  cmocka_unit_test(h5_damaged),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
