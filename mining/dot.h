@@ -4,15 +4,13 @@
 
 #include <stddef.h>
 
-#include "tandem/error.h"
+#include "model/kernels/search.h"
 
 /* The inner product, summed in double in a fixed order and rounded to float once: a
- * function of the two rows alone, whatever was computed beside it. (Products of floats
- * are exact in double, so that fused multiply-adds change nothing.) */
-float tandem_dot(const float *a, const float *b, size_t dim);
-
-/* Euclidean lengths of the rows of [count, dim]; *largest (may be NULL) is their
- * maximum. NaN or infinity in a row is an error; `what` ("query") names its kind. */
-int tandem_row_norms(double *out, double *largest, const float *rows, size_t count, size_t dim, const char *what);
+ * function of the two rows alone, whatever was computed beside it. */
+static inline float tandem_dot(const float *a, const float *b, size_t dim)
+{
+    return (float)tandem_search_kernels_best()->dot_exact(a, b, dim);
+}
 
 #endif

@@ -1,11 +1,11 @@
 /* search.c - exact maximum inner product search.
  *
- * Scores of a block of queries and a tile of documents come from one matrix product.
- * Its last bits depend on the library, the tile's shape and the CPU, so they only
- * choose candidates: whoever may be among the k best within the product's rounding
- * error is scored again by tandem_dot, and only that score counts. The result is the
- * exact top k of tandem_dot: equal rows have equal scores, and tiles, threads and the
- * other queries have no influence.
+ * Scores of a block of queries and a tile of documents come from one matrix product, or, for few queries,
+ * from inner products at the speed of memory. Their last bits depend on the library, the tile's shape and
+ * the CPU, and a smaller copy of the documents (index.c) has fewer of them, so they only choose candidates:
+ * whoever may be among the k best within the scores' error is scored again by tandem_dot, and only that score
+ * counts. The result is the exact top k of tandem_dot: equal rows have equal scores, and tiles, threads, the
+ * other queries and the form of storage have no influence.
  */
 #include <float.h>
 #include <math.h>
@@ -13,174 +13,187 @@
 #include <string.h>
 
 #include "mining/dot.h"
+#include "mining/index.h"
+#include "mining/reservoir.h"
 #include "mining/select.h"
 #include "model/torch/shim.h"
 #include "tandem/log.h"
 #include "tandem/machine.h"
 #include "tandem/memory.h"
-#include "tandem/search.h"
+#include "tandem/openmp.h"
 
 enum {
+    FEW_QUERIES = 8, /* up to these a matrix product is the slower way */
     QUERY_BLOCK = 1024,
-    DOCUMENT_TILE = 1024,
-    SCAN = 16,                /* scores looked at together */
-    LEAST_ROOM = 1024,        /* candidates of a query, at least */
-    BLOCK_CANDIDATES = 1 << 22 /* of a block of queries, at most: 48 MB */
+    TILE_SCORES = 1 << 19, /* of a block of queries and a thread's tile of documents: 2 MB */
+    LEAST_WIDTH = 64,      /* of a tile */
+    BLOCK_ROOM = 1 << 22,  /* of the reservoirs of a block, at most: 32 MB */
+    CACHE_LINE = 64,
 };
 
-/* The candidates of one query. Room for at least 2 k: it is cut down to the k best
- * only every k candidates. */
+/* A query's candidates. Threads come with scores of documents in any order: what the query's best
+ * are in the end does not depend on it. */
 typedef struct {
-    tandem_candidate *items;
-    size_t count;
-    double error; /* bound of |rough score - score| */
-    float floor;  /* rough scores below it are not among the k best */
-} reservoir;
+    tandem_reservoir reservoir;
+    omp_lock_t lock;
+} bucket;
+
+/* What a thread has to itself. */
+typedef struct {
+    float *tile;                  /* [TILE_SCORES] */
+    tandem_candidate *candidates; /* [room of a reservoir] */
+} scratch;
 
 typedef struct {
-    const float *queries, *documents;
-    size_t dim, documents_count;
-    size_t k, room; /* hits wanted; candidates that a reservoir holds */
+    const tandem_index *index;
+    const float *queries;
+    const double *query_norms;
+    size_t k;
     const uint32_t *tie_ranks;
+    bool few;     /* queries: no matrix product */
+    size_t block; /* queries searched for together */
+    size_t width; /* documents of a tile */
+    size_t threads;
+    bucket *buckets;    /* [block] */
+    scratch *scratches; /* [threads] */
 } search;
 
 /* The error of an inner product of n terms in float, in any order of summation, is at
  * most n u / (1 - n u) * |a| |b| (Higham, Accuracy and Stability of Numerical
  * Algorithms, section 3.1, with Cauchy-Schwarz); a few u more for the roundings of the
- * norms and of the score, and FLT_MIN a term for products that underflow. */
-static double rounding_error(size_t dim, double query_norm, double document_norm)
+ * norms, of a scale and of the score; FLT_MIN for each product that underflows, and
+ * times the other factor where a library takes denormal numbers for 0. A copy of a
+ * document adds its distance from the document times |query|. */
+static double score_error(const search *s, double query_norm)
 {
-    double nu = (double)(dim + 8) * 0x1p-24;
-    return nu / (1 - nu) * query_norm * document_norm + (double)dim * (double)FLT_MIN;
+    const tandem_index *index = s->index;
+    double n = (double)index->dim, nu = (n + 8) * 0x1p-24, distance = s->few ? index->error : 0;
+    double document_norm = index->norm + distance;
+    return nu / (1 - nu) * query_norm * document_norm + (double)FLT_MIN * (n + sqrt(n) * (query_norm + document_norm)) +
+           query_norm * distance;
 }
 
-static float round_down(double x)
+/* Documents lie anywhere in memory: while one is scored, another is on its way. */
+static void fetch_ahead(const tandem_index *index, const tandem_reservoir *r, size_t i)
 {
-    float rounded = (float)x;
-    return (double)rounded > x ? nextafterf(rounded, -INFINITY) : rounded;
-}
-
-/* The lowest score of `count` > 0 candidates. */
-static float lowest(const tandem_candidate *items, size_t count)
-{
-    float score = items[0].score;
-    for (size_t i = 1; i < count; i++) {
-        score = fminf(score, items[i].score);
-    }
-    return score;
-}
-
-/* Drops the candidates that cannot be among the k best: with a_k the k-th best score,
- * rough or not, and e the error, the k-th best true score is at least a_k - e, and a
- * candidate below a_k - 2 e does not reach it. */
-static void drop_hopeless(const search *s, reservoir *r)
-{
-    tandem_candidates_select(r->items, r->count, s->k, s->tie_ranks);
-    float limit = round_down((double)lowest(r->items, s->k) - 2 * r->error);
-    size_t kept = s->k;
-    for (size_t i = s->k; i < r->count; i++) {
-        if (r->items[i].score >= limit) {
-            r->items[kept++] = r->items[i];
+    if (i < r->count) {
+        const char *row = (const char *)(index->documents + (size_t)r->documents[i] * index->dim);
+        for (size_t byte = 0; byte < index->dim * sizeof(float); byte += CACHE_LINE) {
+            __builtin_prefetch(row + byte);
         }
     }
-    r->count = kept;
 }
 
-/* Leaves the k best, truly scored. */
-static void settle(const search *s, reservoir *r, const float *query)
+/* Scores the reservoir's documents truly; the k best come first in `candidates`. Their number. */
+static size_t score_truly(const search *s, const tandem_reservoir *r, const float *query, tandem_candidate *candidates)
 {
-    if (r->count > s->k) {
-        drop_hopeless(s, r);
-    }
+    const tandem_index *index = s->index;
+    fetch_ahead(index, r, 0);
     for (size_t i = 0; i < r->count; i++) {
-        tandem_candidate *item = &r->items[i];
-        if (item->rough) {
-            item->score = tandem_dot(query, s->documents + item->document * s->dim, s->dim);
-            item->rough = false;
-        }
+        fetch_ahead(index, r, i + 1);
+        size_t document = r->documents[i];
+        candidates[i] = (tandem_candidate){tandem_dot(query, index->documents + document * index->dim, index->dim),
+                                           r->documents[i]};
     }
-    if (r->count >= s->k) {
-        tandem_candidates_select(r->items, r->count, s->k, s->tie_ranks);
-        r->count = s->k;
-        r->floor = round_down((double)lowest(r->items, s->k) - r->error);
-    }
+    tandem_candidates_select(candidates, r->count, s->k, s->tie_ranks);
+    return r->count < s->k ? r->count : s->k;
 }
 
-static bool any_reaches(const float *scores, float floor)
+/* Leaves the k best, truly scored, of a reservoir that cutting left too full. */
+static void settle(const search *s, tandem_reservoir *r, const float *query, tandem_candidate *candidates)
 {
-    int any = 0;
-    for (size_t i = 0; i < SCAN; i++) {
-        any |= scores[i] >= floor;
+    float lowest = INFINITY;
+    r->count = score_truly(s, r, query, candidates);
+    for (size_t i = 0; i < r->count; i++) {
+        r->scores[i] = candidates[i].score;
+        r->documents[i] = candidates[i].document;
+        lowest = fminf(lowest, candidates[i].score);
     }
-    return any != 0;
+    r->floor = fmaxf(r->floor, tandem_round_down((double)lowest - r->error));
 }
 
-/* Takes from a row of rough scores, of documents first .. first + count, those that
- * may be among the k best. */
-static void scan_row(const search *s, reservoir *r, const float *query, const float *scores, size_t first, size_t count)
+/* A row of scores, of documents first .. first + count. */
+static void take_row(const search *s, tandem_reservoir *r, const float *query, const float *scores, size_t first,
+                     size_t count, tandem_candidate *candidates)
 {
-    for (size_t start = 0; start < count; start += SCAN) {
-        size_t end = start + SCAN;
-        if (end > count) {
-            end = count;
-        } else if (!any_reaches(scores + start, r->floor)) {
-            continue;
-        }
-        for (size_t i = start; i < end; i++) {
-            if (scores[i] >= r->floor) {
-                r->items[r->count++] = (tandem_candidate){scores[i], (uint32_t)(first + i), true};
-                if (r->count == s->room) {
-                    settle(s, r, query);
-                }
+    size_t mark = tandem_reservoir_mark(s->k);
+    for (size_t start = 0; start < count; start += TANDEM_RESERVOIR_CHUNK) {
+        size_t chunk = count - start < TANDEM_RESERVOIR_CHUNK ? count - start : TANDEM_RESERVOIR_CHUNK;
+        tandem_reservoir_add(r, scores + start, (uint32_t)(first + start), chunk);
+        if (r->count >= mark) {
+            tandem_reservoir_cut(r, s->k);
+            if (r->count >= mark) {
+                settle(s, r, query, candidates);
             }
         }
     }
 }
 
-/* All documents for queries first .. first + count; `tile` holds count *
- * DOCUMENT_TILE scores. */
-static int search_block(const search *s, reservoir *reservoirs, float *tile, size_t first, size_t count)
+/* The documents first .. first + width for `count` queries. */
+static int search_tile(const search *s, const float *queries, size_t count, size_t first, size_t width)
 {
-    const float *queries = s->queries + first * s->dim;
-    for (size_t document = 0; document < s->documents_count; document += DOCUMENT_TILE) {
-        if (tandem_interrupted()) {
-            return tandem_error_code(TANDEM_INTERRUPTED, "interrupted while searching");
-        }
-        size_t width = s->documents_count - document;
-        if (width > DOCUMENT_TILE) {
-            width = DOCUMENT_TILE;
-        }
-        TANDEM_TRY(tandem_sgemm_nt((int64_t)count, (int64_t)width, (int64_t)s->dim, queries, (int64_t)s->dim,
-                                   s->documents + document * s->dim, (int64_t)s->dim, tile, (int64_t)width));
-#pragma omp parallel for schedule(dynamic, 8)
-        for (size_t q = 0; q < count; q++) {
-            scan_row(s, &reservoirs[q], queries + q * s->dim, tile + q * width, document, width);
-        }
+    const tandem_index *index = s->index;
+    size_t thread = (size_t)omp_get_thread_num(), dim = index->dim;
+    const scratch *own = &s->scratches[thread];
+    if (s->few) {
+        tandem_index_dots(index, queries, count, first, width, own->tile);
+    } else {
+        TANDEM_TRY(tandem_sgemm_nt((int64_t)count, (int64_t)width, (int64_t)dim, queries, (int64_t)dim,
+                                   index->documents + first * dim, (int64_t)dim, own->tile, (int64_t)width));
+    }
+    /* Each thread begins with another query, so that they seldom wait for each other. */
+    for (size_t i = 0, q = thread * count / s->threads; i < count; i++, q = q + 1 < count ? q + 1 : 0) {
+        omp_set_lock(&s->buckets[q].lock);
+        take_row(s, &s->buckets[q].reservoir, queries + q * dim, own->tile + q * width, first, width, own->candidates);
+        omp_unset_lock(&s->buckets[q].lock);
     }
     return TANDEM_OK;
 }
 
-static int search_all(tandem_hits *out, const search *s, const double *query_norms, double document_norm,
-                      reservoir *reservoirs, float *tile, size_t block)
+/* All documents for queries first .. first + count. */
+static int search_block(const search *s, size_t first, size_t count)
+{
+    const float *queries = s->queries + first * s->index->dim;
+    int failed = 0;
+#pragma omp parallel for schedule(dynamic) num_threads((int)s->threads) reduction(| : failed)
+    for (size_t document = 0; document < s->index->count; document += s->width) {
+        size_t left = s->index->count - document;
+        if (!failed && !tandem_interrupted()) {
+            failed |= search_tile(s, queries, count, document, left < s->width ? left : s->width) < 0;
+        }
+    }
+    if (tandem_interrupted()) {
+        return tandem_error_code(TANDEM_INTERRUPTED, "interrupted while searching");
+    }
+    return failed ? tandem_error("a matrix product failed") : TANDEM_OK;
+}
+
+static void set_hits(tandem_hits *out, const search *s, size_t first, size_t count)
+{
+#pragma omp parallel for schedule(dynamic) num_threads((int)s->threads)
+    for (size_t q = 0; q < count; q++) {
+        tandem_reservoir *r = &s->buckets[q].reservoir;
+        tandem_candidate *candidates = s->scratches[omp_get_thread_num()].candidates;
+        tandem_reservoir_cut(r, s->k);
+        size_t found = score_truly(s, r, s->queries + (first + q) * s->index->dim, candidates);
+        tandem_candidates_sort(candidates, found, s->tie_ranks);
+        tandem_hits_set(out, first + q, candidates, found);
+    }
+}
+
+static int search_all(tandem_hits *out, const search *s)
 {
     tandem_progress *progress = tandem_progress_new("search", "queries", out->queries);
     int rc = TANDEM_OK;
-    for (size_t first = 0; first < out->queries && rc == TANDEM_OK; first += block) {
-        size_t count = out->queries - first < block ? out->queries - first : block;
+    for (size_t first = 0; first < out->queries && rc == TANDEM_OK; first += s->block) {
+        size_t count = out->queries - first < s->block ? out->queries - first : s->block;
         for (size_t q = 0; q < count; q++) {
-            reservoirs[q].count = 0;
-            reservoirs[q].error = rounding_error(s->dim, query_norms[first + q], document_norm);
-            reservoirs[q].floor = -INFINITY;
+            double norm = s->query_norms[first + q], error = score_error(s, norm);
+            tandem_reservoir_begin(&s->buckets[q].reservoir, error, norm * s->index->norm + error);
         }
-        rc = search_block(s, reservoirs, tile, first, count);
+        rc = search_block(s, first, count);
         if (rc == TANDEM_OK) {
-#pragma omp parallel for schedule(dynamic, 8)
-            for (size_t q = 0; q < count; q++) {
-                reservoir *r = &reservoirs[q];
-                settle(s, r, s->queries + (first + q) * s->dim);
-                tandem_candidates_sort(r->items, r->count, s->tie_ranks);
-                tandem_hits_set(out, first + q, r->items, r->count);
-            }
+            set_hits(out, s, first, count);
             tandem_progress_update(progress, first + count, NULL);
         }
     }
@@ -188,68 +201,94 @@ static int search_all(tandem_hits *out, const search *s, const double *query_nor
     return rc;
 }
 
-/* Finite rows, and no product that a float cannot hold. */
-static int check_vectors(double *query_norms, double *document_norm, const search *s, size_t queries)
+static size_t least(size_t a, size_t b)
 {
-    double query_norm;
-    double *norms = tandem_alloc(s->documents_count, sizeof *norms);
-    if (!norms) {
-        return TANDEM_ERROR;
+    return a < b ? a : b;
+}
+
+/* Blocks of queries as large as a product wants them, and tiles that keep every thread busy. */
+static void divide(search *s, size_t queries)
+{
+    size_t most = BLOCK_ROOM / tandem_reservoir_room(s->k), share = s->index->count / (4 * s->threads);
+    s->block = least(queries, least(QUERY_BLOCK, most < 1 ? 1 : most));
+    s->width = least(TILE_SCORES / s->block, share < LEAST_WIDTH ? LEAST_WIDTH : share);
+}
+
+static int search_within(tandem_hits *out, search *s)
+{
+    size_t room = tandem_reservoir_room(s->k);
+    s->threads = (size_t)omp_get_max_threads();
+    divide(s, out->queries);
+    s->buckets = tandem_alloc(s->block, sizeof *s->buckets);
+    s->scratches = tandem_alloc(s->threads, sizeof *s->scratches);
+    float *scores = tandem_alloc(s->block * room, sizeof *scores);
+    uint32_t *documents = tandem_alloc(s->block * room, sizeof *documents);
+    float *tiles = tandem_alloc(s->threads * TILE_SCORES, sizeof *tiles);
+    tandem_candidate *candidates = tandem_alloc(s->threads * room, sizeof *candidates);
+    int rc = TANDEM_ERROR;
+    if (s->buckets && s->scratches && scores && documents && tiles && candidates) {
+        for (size_t t = 0; t < s->threads; t++) {
+            s->scratches[t] = (scratch){tiles + t * TILE_SCORES, candidates + t * room};
+        }
+        for (size_t q = 0; q < s->block; q++) {
+            s->buckets[q].reservoir.scores = scores + q * room;
+            s->buckets[q].reservoir.documents = documents + q * room;
+            omp_init_lock(&s->buckets[q].lock);
+        }
+        rc = search_all(out, s);
+        for (size_t q = 0; q < s->block; q++) {
+            omp_destroy_lock(&s->buckets[q].lock);
+        }
     }
-    int rc = tandem_row_norms(norms, document_norm, s->documents, s->documents_count, s->dim, "document");
-    free(norms);
-    TANDEM_TRY(rc);
-    TANDEM_TRY(tandem_row_norms(query_norms, &query_norm, s->queries, queries, s->dim, "query"));
-    if (query_norm * *document_norm > (double)FLT_MAX / 2) {
-        return tandem_error("vectors are too long for scores in float: lengths to %g and %g", query_norm,
-                            *document_norm);
+    free(s->buckets);
+    free(s->scratches);
+    free(scores);
+    free(documents);
+    free(tiles);
+    free(candidates);
+    return rc;
+}
+
+/* No score, and no sum of 127 times a query's numbers, that a float cannot hold. */
+static int check_lengths(double query_norm, const tandem_index *index)
+{
+    double copy = index->storage == TANDEM_INT8 ? 127 * sqrt((double)index->dim) : 0;
+    double longest = fmax(copy, index->norm + index->error);
+    if (query_norm * longest > (double)FLT_MAX / 2) {
+        return tandem_error("vectors are too long for scores in float: lengths to %g and %g", query_norm, index->norm);
     }
     return TANDEM_OK;
+}
+
+int tandem_index_search(tandem_hits *out, const tandem_index *index, const float *queries, size_t nq, size_t k,
+                        const uint32_t *tie_ranks)
+{
+    TANDEM_TRY(tandem_hits_make(out, nq, k, index->count));
+    if (nq == 0 || index->count == 0) {
+        return TANDEM_OK;
+    }
+    double longest, *norms = tandem_alloc(nq, sizeof *norms);
+    int rc = norms ? tandem_row_norms(norms, &longest, queries, nq, index->dim, "query") : TANDEM_ERROR;
+    TANDEM_TRY_GOTO(rc, done, rc);
+    TANDEM_TRY_GOTO(rc, done, check_lengths(longest, index));
+    search s = {.index = index, .queries = queries, .query_norms = norms, .k = out->k, .tie_ranks = tie_ranks,
+                .few = nq <= FEW_QUERIES};
+    rc = search_within(out, &s);
+done:
+    free(norms);
+    if (rc < 0) {
+        tandem_hits_free(out);
+    }
+    return rc;
 }
 
 int tandem_search_exact(tandem_hits *out, const float *queries, size_t nq, const float *documents,
                         size_t nd, size_t dim, size_t k, const uint32_t *tie_ranks)
 {
+    tandem_index *index;
     memset(out, 0, sizeof *out);
-    if (dim == 0 || dim >= 1 << 23) {
-        return tandem_error("vectors of %zu dimensions; expected 1 to %d", dim, (1 << 23) - 1);
-    }
-    if (nd > UINT32_MAX) {
-        return tandem_error("%zu documents are more than 32-bit indices can name", nd);
-    }
-    TANDEM_TRY(tandem_hits_make(out, nq, k, nd));
-    if (nq == 0 || nd == 0) {
-        return TANDEM_OK;
-    }
-    search s = {queries, documents, dim, nd, out->k, 2 * out->k, tie_ranks};
-    if (s.room < LEAST_ROOM) {
-        s.room = LEAST_ROOM;
-    }
-    size_t block = BLOCK_CANDIDATES / s.room;
-    block = block < 1 ? 1 : block > QUERY_BLOCK ? QUERY_BLOCK : block;
-    block = block > nq ? nq : block;
-
-    int rc = TANDEM_ERROR;
-    double document_norm;
-    double *query_norms = tandem_alloc(nq, sizeof *query_norms);
-    float *tile = tandem_alloc(block * DOCUMENT_TILE, sizeof *tile);
-    reservoir *reservoirs = tandem_alloc(block, sizeof *reservoirs);
-    tandem_candidate *candidates = tandem_alloc(block * s.room, sizeof *candidates);
-    if (query_norms && tile && reservoirs && candidates) {
-        for (size_t q = 0; q < block; q++) {
-            reservoirs[q].items = candidates + q * s.room;
-        }
-        rc = check_vectors(query_norms, &document_norm, &s, nq);
-        if (rc == TANDEM_OK) {
-            rc = search_all(out, &s, query_norms, document_norm, reservoirs, tile, block);
-        }
-    }
-    free(query_norms);
-    free(tile);
-    free(reservoirs);
-    free(candidates);
-    if (rc < 0) {
-        tandem_hits_free(out);
-    }
+    TANDEM_TRY(tandem_index_new(&index, documents, nd, dim, TANDEM_FLOAT32));
+    int rc = tandem_index_search(out, index, queries, nq, k, tie_ranks);
+    tandem_index_free(index);
     return rc;
 }

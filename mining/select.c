@@ -6,13 +6,7 @@
 
 #include "tandem/memory.h"
 
-bool tandem_candidate_before(tandem_candidate a, tandem_candidate b, const uint32_t *ranks)
-{
-    if (a.score != b.score) {
-        return a.score > b.score;
-    }
-    return ranks ? ranks[a.document] < ranks[b.document] : a.document < b.document;
-}
+enum { SHORT = 16 /* runs that insertion sorts fastest */ };
 
 static void swap(tandem_candidate *a, tandem_candidate *b)
 {
@@ -34,6 +28,27 @@ static tandem_candidate pivot_of(const tandem_candidate *items, ptrdiff_t low, p
     return ab == ac ? c : a;
 }
 
+/* Hoare's partition: afterwards items[low .. *j] come before items[*i .. high], and what lies between is the pivot. */
+static void partition(tandem_candidate *items, ptrdiff_t low, ptrdiff_t high, const uint32_t *ranks, ptrdiff_t *left,
+                      ptrdiff_t *right)
+{
+    tandem_candidate pivot = pivot_of(items, low, high, ranks);
+    ptrdiff_t i = low, j = high;
+    while (i <= j) {
+        while (tandem_candidate_before(items[i], pivot, ranks)) {
+            i++;
+        }
+        while (tandem_candidate_before(pivot, items[j], ranks)) {
+            j--;
+        }
+        if (i <= j) {
+            swap(&items[i++], &items[j--]);
+        }
+    }
+    *left = i;
+    *right = j;
+}
+
 /* Quickselect (Hoare 1961, Algorithm 65): narrows [low, high] to the border. */
 void tandem_candidates_select(tandem_candidate *items, size_t count, size_t k, const uint32_t *ranks)
 {
@@ -42,20 +57,8 @@ void tandem_candidates_select(tandem_candidate *items, size_t count, size_t k, c
     }
     ptrdiff_t border = (ptrdiff_t)k, low = 0, high = (ptrdiff_t)count - 1;
     while (low < high) {
-        tandem_candidate pivot = pivot_of(items, low, high, ranks);
-        ptrdiff_t i = low, j = high;
-        while (i <= j) {
-            while (tandem_candidate_before(items[i], pivot, ranks)) {
-                i++;
-            }
-            while (tandem_candidate_before(pivot, items[j], ranks)) {
-                j--;
-            }
-            if (i <= j) {
-                swap(&items[i++], &items[j--]);
-            }
-        }
-        /* Now low .. j come before i .. high; what lies between is the pivot. */
+        ptrdiff_t i, j;
+        partition(items, low, high, ranks, &i, &j);
         if (border <= j) {
             high = j;
         } else if (border >= i) {
@@ -66,23 +69,33 @@ void tandem_candidates_select(tandem_candidate *items, size_t count, size_t k, c
     }
 }
 
-/* What qsort_r hands to the comparisons. */
-typedef struct {
-    const uint32_t *ranks;
-    const tandem_text *texts;
-} context;
-
-static int compare(const void *left, const void *right, void *argument)
+/* Quicksort, the smaller part first: the stack stays short. */
+static void sort(tandem_candidate *items, ptrdiff_t low, ptrdiff_t high, const uint32_t *ranks)
 {
-    tandem_candidate a = *(const tandem_candidate *)left, b = *(const tandem_candidate *)right;
-    const uint32_t *ranks = ((const context *)argument)->ranks;
-    return tandem_candidate_before(a, b, ranks) ? -1 : tandem_candidate_before(b, a, ranks);
+    while (high - low >= SHORT) {
+        ptrdiff_t i, j;
+        partition(items, low, high, ranks, &i, &j);
+        if (j - low < high - i) {
+            sort(items, low, j, ranks);
+            low = i;
+        } else {
+            sort(items, i, high, ranks);
+            high = j;
+        }
+    }
+    for (ptrdiff_t i = low + 1; i <= high; i++) { /* insertion */
+        tandem_candidate item = items[i];
+        ptrdiff_t at = i;
+        for (; at > low && tandem_candidate_before(item, items[at - 1], ranks); at--) {
+            items[at] = items[at - 1];
+        }
+        items[at] = item;
+    }
 }
 
 void tandem_candidates_sort(tandem_candidate *items, size_t count, const uint32_t *ranks)
 {
-    context argument = {.ranks = ranks};
-    qsort_r(items, count, sizeof *items, compare, &argument);
+    sort(items, 0, (ptrdiff_t)count - 1, ranks);
 }
 
 int tandem_hits_make(tandem_hits *out, size_t queries, size_t k, size_t documents)
@@ -131,7 +144,7 @@ void tandem_hits_free(tandem_hits *hits)
 static int compare_ids(const void *left, const void *right, void *argument)
 {
     uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
-    const tandem_text *texts = ((const context *)argument)->texts;
+    const tandem_text *texts = *(const tandem_text *const *)argument;
     int order = strcmp(texts[b].id, texts[a].id);
     return order ? order : (a > b) - (a < b);
 }
@@ -152,8 +165,7 @@ int tandem_tie_ranks(uint32_t **out, const tandem_text *texts, size_t count)
     for (uint32_t i = 0; i < count; i++) {
         order[i] = i;
     }
-    context argument = {.texts = texts};
-    qsort_r(order, count, sizeof *order, compare_ids, &argument);
+    qsort_r(order, count, sizeof *order, compare_ids, &texts);
     for (uint32_t i = 0; i < count; i++) {
         ranks[order[i]] = i;
     }

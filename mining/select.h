@@ -12,13 +12,18 @@
 typedef struct {
     float score;
     uint32_t document;
-    bool rough; /* the score is an approximation that is still to be replaced */
 } tandem_candidate;
 
 /* Score descending, then tie rank ascending (`ranks` NULL: the document's index). A
  * total order over different documents, so that what is selected never depends on the
  * order of the input. */
-bool tandem_candidate_before(tandem_candidate a, tandem_candidate b, const uint32_t *ranks);
+static inline bool tandem_candidate_before(tandem_candidate a, tandem_candidate b, const uint32_t *ranks)
+{
+    if (a.score != b.score) {
+        return a.score > b.score;
+    }
+    return ranks ? ranks[a.document] < ranks[b.document] : a.document < b.document;
+}
 
 /* Moves the k best to items[0 .. k), in no order; nothing to do when count <= k. */
 void tandem_candidates_select(tandem_candidate *items, size_t count, size_t k, const uint32_t *ranks);

@@ -62,7 +62,7 @@ check_include() {
         elif [ "$(level_of "$owner")" -gt "$(level_of "$1")" ]; then
             echo "$2 belongs to $owner, which lies above $1"
         fi
-    elif [ "$2" = model/torch/shim.h ]; then
+    elif [ "$2" = model/torch/shim.h ] || [ "$2" = model/kernels/search.h ]; then
         [ "$(level_of "$1")" -ge "$(level_of model)" ] || echo "$2 lies above $1"
     elif [ "$folder" != "$1" ]; then
         echo "$2 is private to another folder, or not named by its folder"

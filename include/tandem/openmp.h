@@ -18,6 +18,23 @@ static inline int omp_get_thread_num(void)
 {
     return 0;
 }
+typedef char omp_lock_t;
+static inline void omp_init_lock(omp_lock_t *lock)
+{
+    *lock = 0;
+}
+static inline void omp_destroy_lock(omp_lock_t *lock)
+{
+    *lock = 0;
+}
+static inline void omp_set_lock(omp_lock_t *lock)
+{
+    *lock = 1;
+}
+static inline void omp_unset_lock(omp_lock_t *lock)
+{
+    *lock = 0;
+}
 #endif
 
 #endif

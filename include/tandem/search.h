@@ -34,9 +34,28 @@ int tandem_tie_ranks(uint32_t **out, const tandem_text *texts, size_t count);
  * A score is the inner product summed in double in a fixed order and rounded to float
  * once: it depends on the two vectors alone, not on threads or the other rows, and
  * identical documents always tie. A vector that holds NaN or infinity is an error
- * naming its row; k = 0 is TANDEM_USAGE. */
+ * naming its row; vectors of zeros are searched and found (their scores are 0) with a
+ * warning that names the first; k = 0 is TANDEM_USAGE. */
 int tandem_search_exact(tandem_hits *out, const float *queries, size_t nq, const float *documents,
                         size_t nd, size_t dim, size_t k, const uint32_t *tie_ranks);
+
+/* The same for documents that are searched again and again. What limits a search for a few
+ * queries (up to 8) is the reading of all documents, so an index may hold a copy of them in two
+ * bytes a number or in one with a scale a document, and read that. The hits are those of
+ * tandem_search_exact to the last bit: whatever comes within the copy's greatest error (times the
+ * query's length) of the k best is scored by the documents themselves, which are borrowed and must
+ * outlive the index. Documents of very different lengths make that error, and the work, large. */
+typedef enum {
+    TANDEM_FLOAT32, /* no copy */
+    TANDEM_BFLOAT16,
+    TANDEM_INT8,
+} tandem_storage;
+
+typedef struct tandem_index tandem_index;
+
+int tandem_index_new(tandem_index **out, const float *documents, size_t count, size_t dim, tandem_storage storage);
+void tandem_index_free(tandem_index *index); /* NULL is fine */
+int tandem_index_search(tandem_hits *out, const tandem_index *index, const float *queries, size_t nq, size_t k, const uint32_t *tie_ranks);
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,7 @@
 /* dispatch.c - the kernels of each instruction set in one table, chosen at run time,
  * and what needs no special instructions. */
 #include "model/kernels/kernels.h"
+#include "model/kernels/search.h"
 
 #include <math.h>
 
@@ -22,13 +23,25 @@
     ENTRY(product, isa)                 \
     ENTRY(product_gradient, isa)
 
+#define SEARCH_KERNELS(ENTRY, isa)      \
+    ENTRY(rows_dot, isa)                \
+    ENTRY(rows_dot_bfloat16, isa)       \
+    ENTRY(rows_dot_int8, isa)           \
+    ENTRY(scores_keep, isa)             \
+    ENTRY(scores_count, isa)            \
+    ENTRY(dot_exact, isa)
+
 #define DECLARE(name, isa) tandem_##name##_fn tandem_##name##_##isa;
 #define ASSIGN(name, isa) .name = tandem_##name##_##isa,
 
 KERNELS(DECLARE, portable)
+SEARCH_KERNELS(DECLARE, portable)
 KERNELS(DECLARE, avx2)
+SEARCH_KERNELS(DECLARE, avx2)
 KERNELS(DECLARE, avx512)
+SEARCH_KERNELS(DECLARE, avx512)
 KERNELS(DECLARE, avx512_bf16)
+SEARCH_KERNELS(DECLARE, avx512_bf16)
 
 static const tandem_kernels tables[] = {
     [TANDEM_ISA_PORTABLE] = {KERNELS(ASSIGN, portable)},
@@ -37,12 +50,27 @@ static const tandem_kernels tables[] = {
     [TANDEM_ISA_AVX512_BF16] = {KERNELS(ASSIGN, avx512_bf16)},
 };
 
+static const tandem_search_kernels search_tables[] = {
+    [TANDEM_ISA_PORTABLE] = {SEARCH_KERNELS(ASSIGN, portable)},
+    [TANDEM_ISA_AVX2] = {SEARCH_KERNELS(ASSIGN, avx2)},
+    [TANDEM_ISA_AVX512] = {SEARCH_KERNELS(ASSIGN, avx512)},
+    [TANDEM_ISA_AVX512_BF16] = {SEARCH_KERNELS(ASSIGN, avx512_bf16)},
+};
+
 const tandem_kernels *tandem_kernels_of(tandem_isa isa) {
     return isa <= tandem_machine_isa() ? &tables[isa] : NULL;
 }
 
 const tandem_kernels *tandem_kernels_best(void) {
     return &tables[tandem_machine_isa()];
+}
+
+const tandem_search_kernels *tandem_search_kernels_of(tandem_isa isa) {
+    return isa <= tandem_machine_isa() ? &search_tables[isa] : NULL;
+}
+
+const tandem_search_kernels *tandem_search_kernels_best(void) {
+    return &search_tables[tandem_machine_isa()];
 }
 
 tandem_mask tandem_mask_make(uint64_t seed, uint64_t step, uint64_t site, double probability) {

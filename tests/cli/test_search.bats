@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# tandem search: BM25's options, its cache, and several sources joined.
+# tandem search: BM25's options, its cache, stored embeddings, and several sources joined.
 
 bats_require_minimum_version 1.5.0
 

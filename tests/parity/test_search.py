@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 
 try:
     import faiss
+    import h5py
     import numpy as np
     import pytrec_eval
 except ImportError as missing:
@@ -26,46 +27,120 @@ if not os.path.exists(ARCHIVE):
 
 
 # ---- exact search -----------------------------------------------------------------
-def probe(folder, queries, documents, k):
+STORAGES = {"float32": 0, "bfloat16": 1, "int8": 2}
+
+
+def probe(folder, queries, documents, k, storage):
     for name, rows in (("q", queries), ("d", documents)):
         np.save(f"{folder}/{name}.npy", rows)
     program = os.path.join(os.environ["TANDEM_BUILD"], "tests/probe_search")
-    printed = subprocess.run([program, f"{folder}/q.npy", f"{folder}/d.npy", str(k)], check=True, capture_output=True,
-                             text=True).stdout
+    printed = subprocess.run([program, f"{folder}/q.npy", f"{folder}/d.npy", str(k), str(STORAGES[storage])],
+                             check=True, capture_output=True, text=True).stdout
     table = np.array([line.split() for line in printed.splitlines()], dtype=np.float64)
     return table[:, 0::2].astype(np.int64), table[:, 1::2].astype(np.float32)
 
 
-def check_vectors(folder):
+def unit(rows):
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-12))
+
+
+def vector_cases():
     random = np.random.default_rng(7)
-    queries = random.standard_normal((50, 384), dtype=np.float32)
-    documents = random.standard_normal((20011, 384), dtype=np.float32)
-    documents[5000:5100] = documents[100:200]  # duplicates
+    normal = lambda count, dim: random.standard_normal((count, dim), dtype=np.float32)
+    queries, documents = unit(normal(50, 384)), unit(normal(20011, 384))
+    documents[5000:5100] = documents[100:200]
     documents[300] = 0
-    for rows in (queries, documents):
-        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    k = 200
-    found, scores = probe(folder, queries, documents, k)
+    yield "unit vectors, some twice, one of zeros", queries, documents, 200
+    yield "more hits than documents", normal(12, 48), normal(500, 48), 1000
+    whole = lambda count, dim: random.integers(-2, 3, (count, dim)).astype(np.float32)
+    yield "ties by the hundred", whole(20, 8), whole(5000, 8), 300
+    yield "one document a thousand times", normal(10, 96), np.repeat(normal(3, 96), 1000, axis=0), 50
+    yield "negative scores", np.abs(normal(10, 64)), -np.abs(normal(3000, 64)), 100
+    yield "zeros alone", normal(10, 32), np.zeros((2000, 32), np.float32), 10
+    yield "lengths over six orders of magnitude", normal(10, 100), normal(4000, 100) * 10.0 ** random.integers(
+        -3, 4, (4000, 1)).astype(np.float32), 100
+    yield "nearly one vector", normal(10, 128), np.float32(1) + np.float32(1e-6) * normal(3000, 128), 100
 
-    # The definition: inner products in double, rounded to float, ties by lower index.
-    exact = (queries.astype(np.float64) @ documents.astype(np.float64).T).astype(np.float32)
-    order = np.lexsort((np.broadcast_to(np.arange(exact.shape[1]), exact.shape), -exact), axis=1)[:, :k]
-    assert (found == order).all(), "documents differ from a sort of all scores"
-    # numpy sums in another order: the rounding to float may fall to the other side.
-    assert (np.abs(scores - np.take_along_axis(exact, order, 1)) <= np.spacing(np.abs(scores))).all()
 
-    # faiss sums in float: 384 roundings of at most 2^-24 of products that sum to 1 at most.
-    bound = 384 * 2.0**-24
-    index = faiss.IndexFlatIP(384)
+def check_vectors(folder):
+    hits = clear_hits = 0
+    for what, queries, documents, k in vector_cases():
+        count = min(k, len(documents))
+        # The definition: inner products in double, rounded to float, ties by lower index.
+        exact = queries.astype(np.float64) @ documents.astype(np.float64).T
+        # faiss sums in float: a rounding of at most 2^-24 a dimension, of products that sum to |q| |d| at most.
+        bound = (queries.shape[1] + 1) * 2.0**-24 * np.outer(np.linalg.norm(queries, axis=1), [
+            np.linalg.norm(documents, axis=1).max()])
+        index = faiss.IndexFlatIP(queries.shape[1])
+        index.add(documents)
+        theirs, ids = index.search(queries, k)
+        assert (ids[:, count:] == -1).all()
+        for storage in STORAGES:
+            for batch in (len(queries), 3):  # by matrix products, and one by one
+                found, scores = probe(folder, queries[:batch], documents, k, storage)
+                assert found.shape == (batch, count), (what, storage, found.shape)
+                assert (np.sort(found, axis=1)[:, 1:] != np.sort(found, axis=1)[:, :-1]).all(), "a document twice"
+                own = np.take_along_axis(exact[:batch], found, 1)
+                # numpy sums in another order: up to a rounding in double for each term, and the one to float.
+                slack = np.spacing(np.abs(scores)) + bound[:batch] * 2.0**-29
+                assert (np.abs(scores - own) <= slack).all(), (what, storage, "scores differ from numpy's")
+                best = -np.sort(-exact[:batch], axis=1)[:, :count]
+                assert (np.abs(scores - best) <= slack).all(), (what, storage, "documents are not the best")
+                tied = scores[:, 1:] == scores[:, :-1]
+                assert (found[:, 1:] > found[:, :-1])[tied].all(), (what, storage, "ties are not by index")
+                distance = np.abs(theirs[:batch, :count] - scores)
+                assert (distance <= bound[:batch]).all(), (what, "scores differ from faiss's")
+                gap = np.full((batch, count + 1), np.inf)
+                gap[:, 1:count] = scores[:, :-1] - scores[:, 1:]
+                gap[:, count] = np.inf if count == len(documents) else 0  # the last one's successor is not known
+                clear = (gap[:, :count] > 2 * bound[:batch]) & (gap[:, 1:] > 2 * bound[:batch])
+                assert (ids[:batch, :count] == found)[clear].all(), (what, storage, "documents differ from faiss's")
+                hits, clear_hits = hits + found.size, clear_hits + int(clear.sum())
+    assert clear_hits > 0.2 * hits
+    print(f"search: {hits} hits as numpy's, {clear_hits} clear ones as faiss's")
+
+
+def check_files(folder):
+    """The command on files of other tools: the run is faiss's, under the ids given."""
+    random = np.random.default_rng(8)
+    queries, documents = (unit(random.standard_normal((n, 24), dtype=np.float32)) for n in (30, 700))
+    index = faiss.IndexFlatIP(24)
     index.add(documents)
-    theirs, ids = index.search(queries, k)
-    assert np.abs(theirs - scores).max() <= bound
-    gap = np.full((len(queries), k + 1), np.inf)
-    gap[:, 1:k] = scores[:, :-1] - scores[:, 1:]
-    gap[:, k] = 0  # the last one's successor is not known
-    clear = (gap[:, :k] > 2 * bound) & (gap[:, 1:] > 2 * bound)
-    assert clear.mean() > 0.3 and (ids == found)[clear].all(), "documents differ from faiss"
-    print(f"search: {found.size} hits as numpy's, {int(clear.sum())} clear ones as faiss's")
+    theirs, ids = index.search(queries, 5)
+    with h5py.File(f"{folder}/d.h5", "w") as file:
+        file["embeddings"] = documents
+        file["ids"] = np.array([f"dé{i}".encode() for i in range(700)])  # of fixed length
+    with h5py.File(f"{folder}/v.h5", "w") as file:
+        file["embeddings"] = documents
+        file["ids"] = [f"d{i}" for i in range(700)]  # of variable length
+    for name, rows in (("d", documents), ("q", queries)):
+        np.save(f"{folder}/{name}.npy", rows)
+        with open(f"{folder}/{name}.fbin", "wb") as file:
+            np.array(rows.shape, np.uint32).tofile(file)
+            rows.tofile(file)
+    with open(f"{folder}/ids.txt", "w") as file:
+        file.writelines(f"q{i}\n" for i in range(30))
+
+    def search(*arguments):
+        subprocess.run([os.environ["TANDEM"], "search", "-k", "5", "-o", f"{folder}/r", *arguments], check=True)
+        return [line.split() for line in open(f"{folder}/r", encoding="utf-8")]
+
+    gap = np.full((30, 6), np.inf)
+    gap[:, 1:5] = theirs[:, :-1] - theirs[:, 1:]
+    gap[:, 5] = 0
+    clear = (gap[:, :5] > 1e-5) & (gap[:, 1:] > 1e-5)  # 24 roundings in float of numbers below 1: 1.5e-6
+    for documents_file, queries_file, name in (("d.h5", "q.npy", "dé{}"), ("d.npy", "q.fbin", "{}"),
+                                               ("d.fbin", "q.fbin", "{}")):
+        run = search("--documents", f"{folder}/{documents_file}", "--queries", f"{folder}/{queries_file}", "--query-ids",
+                     f"{folder}/ids.txt")
+        found = {(row[0], int(row[3])): row[2] for row in run}
+        assert len(found) == 150
+        for q, rank in zip(*np.nonzero(clear)):
+            assert found[f"q{q}", rank + 1] == name.format(ids[q, rank]), (documents_file, q, rank)
+    refused = subprocess.run([os.environ["TANDEM"], "search", "--documents", f"{folder}/v.h5", "--queries",
+                              f"{folder}/q.npy", "-o", f"{folder}/no"], capture_output=True, text=True)
+    assert refused.returncode == 1 and "of fixed length; ids can also be given as a list" in refused.stderr, refused
+    print(f"search: {int(clear.sum())} clear hits in files of other tools as faiss's")
 
 
 # ---- BM25 -----------------------------------------------------------------------------
@@ -223,4 +298,5 @@ def check_bm25(folder):
 
 with tempfile.TemporaryDirectory() as folder:
     check_vectors(folder)
+    check_files(folder)
     check_bm25(folder)

@@ -1,15 +1,17 @@
-/* Exact search against a sort of all scores in double. */
+/* Exact search against a sort of all scores in double; every form of storage and number of threads against it. */
 #include <float.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "tandem/openmp.h"
 #include "tandem/random.h"
 #include "tandem/search.h"
 
@@ -137,10 +139,10 @@ static void test_embeddings(void **state)
 static void test_cancellation(void **state)
 {
     (void)state;
-    enum { ND = 4000, DIM = 64 };
-    float *query = vectors(1, DIM), *documents = vectors(ND, DIM);
+    enum { NQ = 9, ND = 4000, DIM = 64 }; /* more queries than are scored one by one */
+    float *query = vectors(NQ, DIM), *documents = vectors(ND, DIM);
     tandem_random random = tandem_random_stream(5, "cancel", 0);
-    for (size_t i = 0; i < DIM; i++) {
+    for (size_t i = 0; i < NQ * DIM; i++) {
         query[i] = 1;
     }
     for (size_t d = 0; d < ND; d++) {
@@ -163,8 +165,10 @@ static void test_cancellation(void **state)
         wrong += sum != plain_dot(query, documents + d * DIM, DIM);
     }
     assert_true(wrong > 0);
-    check_search(query, 1, documents, ND, DIM, 10, NULL, 0);
-    check_search(query, 1, documents, ND, DIM, 1000, NULL, 0);
+    for (size_t nq = 1; nq <= NQ; nq += NQ - 1) {
+        check_search(query, nq, documents, ND, DIM, 10, NULL, 0);
+        check_search(query, nq, documents, ND, DIM, 1000, NULL, 0);
+    }
     free(query);
     free(documents);
 }
@@ -191,6 +195,89 @@ static void test_duplicates(void **state)
     tandem_hits_free(&hits);
     free(documents);
     free(ranks);
+}
+
+/* ---- the same hits by every way ------------------------------------------------------------- */
+enum { WAYS_NQ = 20, WAYS_ND = 3100 };
+
+static void assert_same_hits(const tandem_hits *a, const tandem_hits *b)
+{
+    assert_int_equal(a->k, b->k);
+    assert_int_equal(a->queries, b->queries);
+    assert_memory_equal(a->documents, b->documents, a->queries * a->k * sizeof *a->documents);
+    assert_memory_equal(a->scores, b->scores, a->queries * a->k * sizeof *a->scores);
+    assert_memory_equal(a->counts, b->counts, a->queries * sizeof *a->counts);
+}
+
+/* A search by each form of storage, on one thread and on five, for few queries and for more. */
+static void check_ways(const float *queries, const float *documents, size_t dim, const uint32_t *ranks)
+{
+    const size_t depths[] = {1, 10, 1000, WAYS_ND + 5}, batches[] = {1, 8, WAYS_NQ};
+    int threads = omp_get_max_threads();
+    for (int storage = TANDEM_FLOAT32; storage <= TANDEM_INT8; storage++) {
+        tandem_index *index;
+        assert_int_equal(tandem_index_new(&index, documents, WAYS_ND, dim, (tandem_storage)storage), 0);
+        for (size_t i = 0; i < sizeof depths / sizeof *depths; i++) {
+            tandem_hits expected, found;
+            assert_int_equal(tandem_search_exact(&expected, queries, WAYS_NQ, documents, WAYS_ND, dim, depths[i], ranks), 0);
+            for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
+                expected.queries = batches[b];
+                omp_set_num_threads(b == 0 ? 1 : 5);
+                assert_int_equal(tandem_index_search(&found, index, queries, batches[b], depths[i], ranks), 0);
+                assert_same_hits(&expected, &found);
+                tandem_hits_free(&found);
+            }
+            omp_set_num_threads(threads);
+            tandem_hits_free(&expected);
+        }
+        tandem_index_free(index);
+    }
+}
+
+static void test_ways(void **state)
+{
+    (void)state;
+    const size_t dims[] = {1, 5, 64, 131};
+    uint32_t *ranks = random_ranks(WAYS_ND, 12);
+    for (size_t i = 0; i < sizeof dims / sizeof *dims; i++) {
+        size_t dim = dims[i];
+        float *queries = vectors(WAYS_NQ, dim), *documents = vectors(WAYS_ND, dim);
+        fill_normal(queries, WAYS_NQ * dim, 13);
+        fill_normal(documents, WAYS_ND * dim, 14);
+        memset(queries + 2 * dim, 0, dim * sizeof *queries); /* all scores 0 */
+        check_ways(queries, documents, dim, NULL);
+        for (size_t d = 0; d < WAYS_ND; d++) { /* lengths from 2^-40 to 2^40, zeros, and many duplicates */
+            float scale = d % 100 == 0 ? 0 : exp2f((float)(d % 9) * 10 - 40);
+            for (size_t j = 0; j < dim; j++) {
+                documents[d * dim + j] = scale * documents[(d % 37) * dim + j];
+            }
+        }
+        check_ways(queries, documents, dim, ranks);
+        for (size_t j = 0; j < WAYS_ND * dim; j++) { /* denormal numbers: products underflow */
+            documents[j] = (float)(j % 7) * 1e-44f;
+        }
+        check_ways(queries, documents, dim, ranks);
+        free(queries);
+        free(documents);
+    }
+    free(ranks);
+}
+
+/* Documents that come worst first, so that each is a candidate, and best first. */
+static void test_sorted(void **state)
+{
+    (void)state;
+    enum { NQ = 10, ND = 30000 };
+    float *documents = vectors(ND, 1), queries[NQ];
+    for (size_t d = 0; d < ND; d++) {
+        documents[d] = (float)d / 3;
+    }
+    for (size_t q = 0; q < NQ; q++) {
+        queries[q] = (q % 2 ? -1.0f : 1.0f) * (float)(q + 1);
+    }
+    check_search(queries, NQ, documents, ND, 1, 100, NULL, 0);
+    check_search(queries, 2, documents, ND, 1, 10000, NULL, 0);
+    free(documents);
 }
 
 /* A row of hits is the same whether its query comes alone or among others. */
@@ -250,6 +337,39 @@ static void test_bad_vectors(void **state)
     expect_error(query, documents, "too long");
     tandem_hits hits;
     assert_int_equal(tandem_search_exact(&hits, query, 1, documents, 3, 2, 0, NULL), TANDEM_USAGE);
+
+    tandem_index *index; /* FLT_MAX rounds to infinity in a bfloat16 */
+    documents[4] = FLT_MAX;
+    assert_true(tandem_index_new(&index, documents, 3, 2, TANDEM_BFLOAT16) < 0);
+    assert_null(index);
+    assert_non_null(strstr(tandem_error_message(), "document vector in row 2 "));
+    documents[4] = 1e-30f; /* 127 times the query is no float, though the scores are */
+    assert_int_equal(tandem_index_new(&index, documents, 3, 2, TANDEM_INT8), 0);
+    query[0] = 1e37f;
+    assert_true(tandem_index_search(&hits, index, query, 1, 1, NULL) < 0);
+    assert_non_null(strstr(tandem_error_message(), "too long"));
+    tandem_index_free(index);
+}
+
+/* Vectors of zeros are found, and reported by row. */
+static void test_zeros(void **state)
+{
+    (void)state;
+    const float query[] = {1, 2}, documents[] = {-3, -4, 0, 0, 1, 0, 0, 0};
+    char said[256] = "";
+    FILE *kept = stderr, *talk = fmemopen(said, sizeof said, "w");
+    assert_non_null(talk);
+    tandem_hits hits;
+    stderr = talk;
+    int rc = tandem_search_exact(&hits, query, 1, documents, 4, 2, 3, NULL);
+    stderr = kept;
+    fclose(talk);
+    assert_int_equal(rc, 0);
+    const uint32_t expected[] = {2, 1, 3};
+    assert_memory_equal(hits.documents, expected, sizeof expected);
+    assert_true(hits.scores[1] == 0 && hits.scores[2] == 0);
+    assert_non_null(strstr(said, "document vectors of zeros, whose scores are all 0: 2, the first in row 1"));
+    tandem_hits_free(&hits);
 }
 
 /* Descending strcmp order, as trec_eval breaks ties: "d9" before "d10" before "d1". */
@@ -271,9 +391,12 @@ int main(void)
         cmocka_unit_test(test_embeddings),
         cmocka_unit_test(test_cancellation),
         cmocka_unit_test(test_duplicates),
+        cmocka_unit_test(test_ways),
+        cmocka_unit_test(test_sorted),
         cmocka_unit_test(test_batch_independent),
         cmocka_unit_test(test_small),
         cmocka_unit_test(test_bad_vectors),
+        cmocka_unit_test(test_zeros),
         cmocka_unit_test(test_tie_ranks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
