@@ -72,7 +72,7 @@ for stage in $stages; do
     [ -f $out/reranked.run ] || "$tandem" rerank --model $out/cross-encoder --dataset "$data" --run $out/round-2.run \
       --depth 50 --dev-run $out/round-2.dev.run --max-length 256 --dtype auto -o $out/reranked.run ;;
   distilled)
-    mine $out/distill.jsonl.zst --model $out/round-2 --cross $out/cross-encoder --range 0:9 --negatives 6 --relative-margin off
+    mine $out/distill.jsonl.zst --model $out/round-2 --cross $out/cross-encoder --range 0:12 --negatives 8 --relative-margin off
     train bi distilled $out/distilled
     search $out/distilled test $out/distilled.run ;;
   compare)
