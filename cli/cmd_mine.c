@@ -10,6 +10,7 @@
 #include "tandem/dataset.h"
 #include "tandem/json.h"
 #include "tandem/log.h"
+#include "tandem/machine.h"
 #include "tandem/model.h"
 #include "tandem/negatives.h"
 
@@ -213,6 +214,7 @@ static int run(const void *given, size_t count, char *const *arguments)
         tandem_log_warn("%s: %zu judgments of split %s name no query or document of the dataset; they are passed over",
                         options->dataset, split->missing, options->split);
     }
+    tandem_interrupt_install();
     TANDEM_TRY_GOTO(rc, done, mine(&statistics, options, &mining, dataset, split));
     rc = options->json ? print_json(&statistics) : log_report(&statistics);
 done:

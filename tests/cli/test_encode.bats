@@ -102,7 +102,7 @@ END
 @test "wrong usage is exit 2" {
     run "$TANDEM" encode --model "$tiny/model" --input texts.jsonl -o out.txt
     [ "$status" -eq 2 ]
-    [[ "$output" == *"out.txt: the name must end in .h5 or .npy"* ]]
+    [[ "$output" == *"out.txt: expected a name that ends in .h5, .npy or .fbin"* ]]
     run "$TANDEM" encode --input texts.jsonl -o out.npy
     [ "$status" -eq 2 ]
     run "$TANDEM" encode --model "$tiny/model" --input texts.jsonl --side passage -o out.npy
