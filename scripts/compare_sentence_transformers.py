@@ -54,7 +54,7 @@ def train(model_path, dataset, split, seed, out):
 def describe(name, values):
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     listed = " ".join(f"{value:.4f}" for value in values)
-    print(f"{name:22s} mean {statistics.mean(values):.4f}  deviation {deviation:.4f}  seeds {listed}")
+    print(f"{name:24s} mean {statistics.mean(values):.4f}  deviation {deviation:.4f}  seeds {listed}")
 
 
 def verdict(path):

@@ -111,6 +111,7 @@ interrupted_once() {
         kill -TERM "$pid" 2> /dev/null || true
         status=0
         wait "$pid" || status=$?
+        [ "$status" -ne 143 ] || continue # it came before the program listened for it
         if [ "$status" -ne 130 ]; then
             cat stderr
             [ "$status" -eq 0 ]
