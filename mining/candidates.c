@@ -83,20 +83,21 @@ static int search_shards(tandem_hits *out, const float *queries, size_t count, c
 static int search_vectors(tandem_miner *m, size_t source, size_t first, size_t count)
 {
     const tandem_mining_source *s = &m->job->sources[source];
-    const tandem_hits none = {0};
     size_t rows = s->queries.items[0].count, done = 0;
     /* A block may reach over the end of a shard of queries. */
     while (done < count) {
         size_t at = (first + done) % rows, part = rows - at < count - done ? rows - at : count - done;
         tandem_hits hits = {0};
-        TANDEM_TRY(search_shards(&hits, tandem_shards_row(&s->queries, first + done), part, &s->documents,
-                                 m->job->options.range_high, m->tie_ranks));
-        if (part == count) {
+        int rc = search_shards(&hits, tandem_shards_row(&s->queries, first + done), part, &s->documents,
+                               m->job->options.range_high, m->tie_ranks);
+        if (rc == TANDEM_OK && part == count) {
             m->hits[source] = hits;
             return TANDEM_OK;
         }
         tandem_hits *all = &m->hits[source];
-        int rc = all->k == none.k ? tandem_hits_make(all, count, hits.k, hits.k) : TANDEM_OK;
+        if (rc == TANDEM_OK && done == 0) {
+            rc = tandem_hits_make(all, count, hits.k, hits.k);
+        }
         if (rc == TANDEM_OK) {
             memcpy(all->documents + done * hits.k, hits.documents, part * hits.k * sizeof *hits.documents);
             memcpy(all->scores + done * hits.k, hits.scores, part * hits.k * sizeof *hits.scores);

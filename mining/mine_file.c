@@ -1,8 +1,8 @@
 /* mine_file.c - mining into a file, block after block, so that a kill loses no more than one. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "mining/mine_models.h"
 #include "mining/miner.h"
@@ -261,14 +261,21 @@ done:
     return rc;
 }
 
-static int mine_to_stdout(work *w, tandem_mining_statistics *statistics)
+/* What cannot be put in place by a rename: stdout, a device, a pipe. */
+static bool is_stream(const char *path)
+{
+    struct stat status;
+    return strcmp(path, "-") == 0 || (stat(path, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode));
+}
+
+static int mine_to_stream(work *w, const char *path, tandem_mining_statistics *statistics)
 {
     tandem_groups *groups = NULL;
     TANDEM_TRY(tandem_mining_sources_make(&w->sources, w->models, w->job.dataset, w->job.split));
     w->job.sources = w->sources.items;
     w->job.source_count = w->models->count;
     int rc = tandem_mine_negatives(&groups, statistics, &w->job);
-    rc = rc < 0 ? rc : tandem_groups_write(groups, "-");
+    rc = rc < 0 ? rc : tandem_groups_write(groups, path);
     tandem_groups_free(groups);
     return rc;
 }
@@ -295,7 +302,10 @@ int tandem_mine_file(const char *path, tandem_mining_statistics *statistics, con
               .job = {.dataset = dataset, .split = split, .cross = models->cross, .options = *options}};
     *statistics = (tandem_mining_statistics){0};
     TANDEM_TRY(tandem_mining_check(options, split, dataset->path));
-    int rc = strcmp(path, "-") == 0 ? mine_to_stdout(&w, statistics) : mine_to_file(&w, path, statistics);
+    if (tandem_dir_exists(path)) {
+        return tandem_error("%s: cannot be written: it is a directory", path);
+    }
+    int rc = is_stream(path) ? mine_to_stream(&w, path, statistics) : mine_to_file(&w, path, statistics);
     tandem_mining_sources_free(&w.sources);
     free(w.directory);
     return rc;

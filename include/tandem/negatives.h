@@ -124,12 +124,12 @@ typedef struct {
  * has them, mapped into memory), mines block after block and keeps each, as it is done, in the
  * directory PATH.partial. After a kill the same call goes on there, and the file is byte for byte
  * what an undisturbed call writes; blocks of another mining (other settings, weights, texts or
- * judgments) are dropped. The directory is gone when the file is complete. "-" is stdout: nothing
- * is kept then.
+ * judgments) are dropped. The directory is gone when the file is complete. On stdout ("-"), a device
+ * or a pipe the groups are written at the end, and nothing is kept.
  *
- * Memory beyond the dataset, the models and mapped vectors: 16 bytes and a hash entry a document,
- * hits and candidates of one block, 8 bytes a positive and 16 a negative for the statistics; with BM25
- * its index; with a cross-encoder the token ids of corpus and queries. */
+ * Memory beyond the dataset, the models and what is mapped, vectors and BM25's index: 16 bytes and a
+ * hash entry a document, hits and candidates of one block, 8 bytes a positive and 16 a negative for the
+ * statistics, and with a cross-encoder the token ids of corpus and queries. */
 int tandem_mine_file(const char *path, tandem_mining_statistics *statistics, const tandem_mining_models *models,
                      const tandem_dataset *dataset, const tandem_split *split, const tandem_mining_options *options);
 
