@@ -9,18 +9,22 @@ import tempfile
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("TQDM_DISABLE", "1")
 
 try:
     import datasets
     import numpy as np
     import torch
+    import transformers
     from sentence_transformers import CrossEncoder, SentenceTransformer
+    from sentence_transformers.models import Normalize, Pooling, Transformer
     from sentence_transformers.util import mine_hard_negatives
 except ImportError as missing:
     print("skipped:", missing)
     sys.exit(77)
 
 datasets.disable_progress_bars()
+transformers.logging.disable_progress_bar()
 
 
 # ---- given embeddings -----------------------------------------------------------------
@@ -130,11 +134,14 @@ def check_cross(folder):
     queries = {row["_id"]: row["text"] for row in read_lines(f"{data}/queries.jsonl")}
     pairs = [line.split("\t")[:2] for line in open(f"{data}/qrels/train.tsv")][1:]
     assert len(set(corpus.values())) == len(corpus) and len(set(queries.values())) == len(queries)
-    # Scores of models of random weights lie close together: a margin of a few hundredths cuts among them.
-    subprocess.run([os.environ["TANDEM"], "mine", "--model", f"{folder}/tiny/model", "--cross", f"{folder}/tiny/cross", "--dataset", data,
+    # mine_hard_negatives normalizes every vector: so does the model, for both.
+    encoder = Transformer(f"{folder}/tiny/model")
+    model = SentenceTransformer(modules=[encoder, Pooling(encoder.get_embedding_dimension()), Normalize()], device="cpu")
+    model.save(f"{folder}/bi")
+    # Scores of random weights lie close together: a margin of some thousandths cuts among them.
+    subprocess.run([os.environ["TANDEM"], "mine", "--model", f"{folder}/bi", "--cross", f"{folder}/tiny/cross", "--dataset", data,
                     "--relative-margin", "off", "--absolute-margin", "0.005", "--range", "0:40", "--negatives", "6", "-q",
                     "-o", f"{folder}/groups.jsonl"], check=True)
-    model = SentenceTransformer(f"{folder}/tiny/model", device="cpu")
     cross = CrossEncoder(f"{folder}/tiny/cross", device="cpu", activation_fn=torch.nn.Identity(), max_length=64)
     data = datasets.Dataset.from_dict({"anchor": [queries[q] for q, _ in pairs], "positive": [corpus[d] for _, d in pairs]})
     mined = mine_hard_negatives(data, model, corpus=list(corpus.values()), cross_encoder=cross, range_max=37, num_negatives=6,
