@@ -13,6 +13,17 @@ const double *report_values(const report *r, size_t system, size_t metric)
     return r->scores[system].values + metric * r->scores[system].query_count;
 }
 
+double report_top(const report *r)
+{
+    double top = 1;
+    for (size_t s = 0; s < r->in->system_count; s++) {
+        for (size_t q = 0; q < r->scores[s].query_count; q++) {
+            top = fmax(top, report_values(r, s, 0)[q]);
+        }
+    }
+    return top;
+}
+
 static const char *text_of(const tandem_texts *texts, const char *id)
 {
     size_t index;

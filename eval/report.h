@@ -21,6 +21,8 @@ extern const char *const report_style[]; /* the style sheet, ended by NULL (repo
 
 /* The values by query of a system, by a metric. */
 const double *report_values(const report *r, size_t system, size_t metric);
+/* The highest value by the first metric, at least 1: the end of its axes. */
+double report_top(const report *r);
 /* A query's text, or its id where there are no texts; a document's likewise. */
 const char *report_query_text(const report *r, const char *id);
 const char *report_document_text(const report *r, const char *id);

@@ -25,10 +25,9 @@ typedef struct {
     size_t count, query; /* the first of them */
 } spot;
 
-static void put_spot(report *r, chart *c, const spot *s, size_t before, size_t after, size_t colour)
+static void put_spot(report *r, chart *c, const spot *s, double before, double after, size_t colour)
 {
-    chart_point(c, (double)before / (GRID - 1), (double)after / (GRID - 1), fmin(3 + sqrt((double)s->count - 1), 14),
-                report_colour(colour));
+    chart_point(c, before, after, fmin(3 + sqrt((double)s->count - 1), 14), report_colour(colour));
     html_printf(&r->page, "%zu %s, e.g. ", s->count, s->count == 1 ? "query" : "queries");
     html_excerpt(&r->page, report_query_text(r, r->scores[0].query_ids[s->query]), TOOLTIP);
     chart_mark_end(c);
@@ -38,26 +37,25 @@ static void put_scatter(report *r, size_t system)
 {
     size_t baseline = r->in->systems[system].baseline;
     const double *before = report_values(r, baseline, 0), *after = report_values(r, system, 0);
-    static const double ends[] = {0, 1};
+    double step = report_top(r) / (GRID - 1), margin = 4 * step;
+    const double ends[] = {0, report_top(r)};
     spot *spots = tandem_alloc(GRID * GRID, sizeof *spots);
     if (!spots) {
         r->page.rc = TANDEM_ERROR;
         return;
     }
     for (size_t q = 0; q < r->scores[0].query_count; q++) {
-        size_t x = (size_t)lround(fmin(fmax(before[q], 0), 1) * (GRID - 1)),
-               y = (size_t)lround(fmin(fmax(after[q], 0), 1) * (GRID - 1));
-        spot *s = &spots[y * GRID + x];
+        spot *s = &spots[(size_t)lround(after[q] / step) * GRID + (size_t)lround(before[q] / step)];
         s->query = s->count++ == 0 ? q : s->query;
     }
-    chart_axis x = {-0.04, 1.04, r->in->systems[baseline].name, NULL},
-               y = {-0.04, 1.04, r->in->systems[system].name, NULL};
+    chart_axis x = {-margin, ends[1] + margin, r->in->systems[baseline].name, NULL}, y = x;
+    y.label = r->in->systems[system].name;
     chart c = chart_begin(&r->page, "Every query: above the diagonal it gained; larger marks are more queries",
                           "Scatter plot of the metric before and after, one mark for queries of equal values", x, y);
     chart_line(&c, ends, ends, 2, "diagonal");
     for (size_t i = 0; i < GRID * GRID; i++) {
         if (spots[i].count > 0) {
-            put_spot(r, &c, &spots[i], i % GRID, i / GRID, system);
+            put_spot(r, &c, &spots[i], (double)(i % GRID) * step, (double)(i / GRID) * step, system);
         }
     }
     chart_end(&c);

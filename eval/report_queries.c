@@ -103,7 +103,7 @@ static void put_chart(report *r, const bins *b, const char *caption, const char 
     for (size_t bin = 0; bin < b->count; bin++) {
         names[bin] = b->names[bin];
     }
-    chart_axis x = {0, (double)b->count, label, names}, y = {0, 1, r->in->metrics[0].name, NULL};
+    chart_axis x = {0, (double)b->count, label, names}, y = {0, report_top(r), r->in->metrics[0].name, NULL};
     chart c = chart_begin(&r->page, caption, caption, x, y);
     for (size_t bin = 0; bin < b->count; bin++) {
         for (size_t s = 0; s < systems; s++) {
