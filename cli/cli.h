@@ -124,6 +124,7 @@ extern const tandem_command tandem_command_eval;
 extern const tandem_command tandem_command_report;
 extern const tandem_command tandem_command_export;
 extern const tandem_command tandem_command_run;
+extern const tandem_command tandem_command_pipeline;
 extern const tandem_command tandem_command_tokenize;
 extern const tandem_command tandem_command_info;
 extern const tandem_command tandem_command_help;

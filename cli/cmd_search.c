@@ -277,9 +277,9 @@ const tandem_command tandem_command_search = {
     .options = table,
     .options_size = sizeof(search_options),
     .run = run,
-    .notes = "The search is exact: no document that is among the best is missed. Equal scores are ordered by\n"
-             "document id, descending, as trec_eval orders them. Embeddings of the corpus and the BM25 index are\n"
-             "cached by the content of model and texts.\n\n"
+    .notes = "The search is exact: no document that is among the best is missed. Equal scores are ordered\n"
+             "by document id, descending, as trec_eval orders them. Embeddings of the corpus and the BM25\n"
+             "index are cached by the content of model and texts.\n\n"
              "BM25 scores as Lucene does, lengths kept in a byte included. The english analyzer is Lucene's\n"
              "EnglishAnalyzer: words in lower case, possessives cut, 33 stop words left out, Porter stems; the\n"
              "standard one leaves every word as it is. A document that shares no term with the query is not listed.\n\n"

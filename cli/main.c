@@ -13,7 +13,8 @@ static const tandem_command *const commands[] = {
     &tandem_command_data_import, &tandem_command_data_check, &tandem_command_data_cloze,  &tandem_command_encode,
     &tandem_command_search,      &tandem_command_rerank,     &tandem_command_mine,        &tandem_command_train_bi,
     &tandem_command_train_cross, &tandem_command_eval,       &tandem_command_export,      &tandem_command_run,
-    &tandem_command_report,      &tandem_command_tokenize,   &tandem_command_info,        &tandem_command_help,
+    &tandem_command_pipeline,    &tandem_command_report,     &tandem_command_tokenize,    &tandem_command_info,
+    &tandem_command_help,
 };
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

@@ -119,7 +119,7 @@ static uint32_t decode(const char *text, size_t length, size_t *bytes)
 /* ---- words ------------------------------------------------------------------------ */
 tandem_words tandem_words_of(const char *text, size_t length)
 {
-    return (tandem_words){text, length, 0, TANDEM_BUFFER_INIT};
+    return (tandem_words){.text = text, .length = length};
 }
 
 /* Does `joint` belong to the word when it stands between `before` and `after`? */
@@ -142,6 +142,9 @@ static bool joins(kind before, kind joint, kind after)
 static int take(tandem_words *words, uint32_t c, size_t bytes)
 {
     uint32_t small = lower(c);
+    if (words->word.length == 0) {
+        words->start = words->at;
+    }
     words->at += bytes;
     if (small == c) {
         return tandem_buffer_append(&words->word, words->text + words->at - bytes, bytes);

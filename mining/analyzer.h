@@ -23,7 +23,8 @@
 typedef struct {
     const char *text;
     size_t length;
-    size_t at;          /* where the next word is looked for */
+    size_t at;          /* where the next word is looked for: the end of the last one */
+    size_t start;       /* where the last one begins */
     tandem_buffer word; /* the last one, lower-cased; free it after the last call */
 } tandem_words;
 

@@ -60,6 +60,12 @@ int tandem_bm25_search(tandem_hits *out, const tandem_bm25 *index, const tandem_
 /* The score of one document for a query: what the search would give it. */
 int tandem_bm25_score(float *out, const tandem_bm25 *index, const tandem_text *query, uint32_t document);
 
+/* ---- showing a hit ------------------------------------------------------------------- */
+/* The part of a text, cut at words, of at most `width` bytes (one word at least) that has most of the query's
+ * different terms; of equal ones the first. Where no term is in the text, its beginning. */
+int tandem_snippet(size_t *start, size_t *length, const tandem_text *text, const tandem_text *query, size_t width,
+                   tandem_analyzer analyzer);
+
 #ifdef __cplusplus
 }
 #endif

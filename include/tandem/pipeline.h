@@ -86,6 +86,50 @@ int tandem_fusion_fit(tandem_fusion *out, double *curve, const tandem_run *first
  * reranker did not see follow below, in first-stage order. Errors as for fitting. */
 int tandem_fusion_apply(tandem_run **out, const char *name, const tandem_fusion *fusion, const tandem_run *first, const tandem_run *reranked);
 
+/* ---- one query at a time -------------------------------------------------------------- */
+typedef struct {
+    const char *const *models; /* [model_count] directories of bi-encoders, or "bm25" */
+    size_t model_count;        /* > 0 */
+    tandem_hybrid hybrid;      /* how several are joined */
+    tandem_bm25_options bm25;
+    size_t top;        /* documents of a query, of each model and of all together */
+    size_t max_length; /* in tokens; 0: what the model says */
+} tandem_retriever_options;
+
+/* The first stage, loaded: BM25's index, bi-encoders with the embeddings of all documents. */
+typedef struct tandem_retriever tandem_retriever;
+/* The second: a cross-encoder with the token ids of all documents. */
+typedef struct tandem_reranker tandem_reranker;
+
+/* Index, embeddings and ids come from the cache where they can. `dataset` and what `options` points to must
+ * outlive the result. */
+int tandem_retriever_open(tandem_retriever **out, const tandem_dataset *dataset, const tandem_retriever_options *options);
+void tandem_retriever_free(tandem_retriever *retriever); /* NULL is fine */
+/* Stages: each model and, of more than one, what they are joined to; so the last one is the result. */
+size_t tandem_retriever_stages(const tandem_retriever *retriever);
+const char *tandem_retriever_stage(const tandem_retriever *retriever, size_t index); /* its name; borrowed */
+/* The run of each stage, of the one query, and the seconds that it took, both [stages]. The caller frees the runs. */
+int tandem_retriever_search(tandem_run **stages, double *seconds, const tandem_retriever *retriever,
+                            const tandem_text *query);
+
+int tandem_reranker_open(tandem_reranker **out, const char *directory, const tandem_dataset *dataset,
+                         size_t max_length);
+void tandem_reranker_free(tandem_reranker *reranker); /* NULL is fine */
+const char *tandem_reranker_name(const tandem_reranker *reranker);
+/* A run of the logits of the first `depth` candidates, what tandem_rerank gives for the query. */
+int tandem_reranker_score(tandem_run **out, const tandem_reranker *reranker, const tandem_text *query,
+                          const tandem_ranking *candidates, size_t depth);
+
+/* Of times in any order: the mean and, by nearest rank, percentiles. No times: all 0. */
+typedef struct {
+    double mean, p50, p90, p99; /* seconds */
+} tandem_latency;
+
+int tandem_latency_of(tandem_latency *out, const double *seconds, size_t count);
+/* Marks those that no other one beats: none is at least as good and at most as costly, and better in one. Of equal
+ * ones the first. */
+void tandem_pareto_front(bool *front, const double *quality, const double *cost, size_t count);
+
 #ifdef __cplusplus
 }
 #endif
