@@ -64,7 +64,7 @@ static void find_window(const finder *f, size_t width, size_t *from, size_t *to)
     size_t best = 0;
     for (size_t i = 0; i < f->hit_count; i++) {
         size_t different = 0, last = i;
-        for (size_t j = i; j < f->hit_count && f->hits[j].end - f->hits[i].start <= width; j++) {
+        for (size_t j = i; j < f->hit_count && (j == i || f->hits[j].end - f->hits[i].start <= width); j++) {
             different += f->seen[f->hits[j].term] != i + 1;
             f->seen[f->hits[j].term] = i + 1;
             last = j;

@@ -56,7 +56,7 @@ static void test_snippets(void **state)
     const char *text = "Cats sleep. Dogs bark at night, and a cat runs from barking dogs until morning comes.";
     expect_snippet(text, "dog cat running", 30, "a cat runs from barking dogs"); /* by stems */
     expect_snippet(text, "sleeping", 20, "Cats sleep. Dogs");
-    expect_snippet(text, "morning", 24, "dogs until morning");
+    expect_snippet(text, "morning", 24, "until morning comes.");
     expect_snippet(text, "the zebra", 16, "Cats sleep. Dogs"); /* nothing found: the beginning */
     expect_snippet(text, "dog", 1000, text);
     expect_snippet("one incomprehensibilities two", "incomprehensibility", 5, "incomprehensibilities"); /* a whole word */
