@@ -13,6 +13,7 @@
 #include "tandem/settings.h"
 
 /* ---- settings ------------------------------------------------------------------------------ */
+static const char *const dtypes[] = {"fp32", "bf16", "auto", NULL}; /* as tandem_precision */
 static const char *const fusions[] = {"rrf", "min-max", "z-score", NULL};
 static const char *const analyzers[] = {"english", "standard", NULL};
 
@@ -30,6 +31,7 @@ static const tandem_setting rows[] = {
     STRING("split", split, "test", "the queries to measure on"),
     STRING("metrics", metrics, "ndcg@10,recall@100,map", "the first one is that of ceiling, weight and sweep"),
     INT("max_length", max_length, 0, 1e6, "0", "limit in tokens; 0: what each model says"),
+    CHOICE("dtype", dtype, "fp32", dtypes, "precision of the matrix products: fp32, bf16 or auto"),
     STRING("retrieve.models", retrieve.models, "bm25", "bm25 and directories of bi-encoders, with commas"),
     STRING("retrieve.weights", retrieve.weights, NULL, "of each of them when they are joined, with commas; 1 each"),
     CHOICE("retrieve.fusion", retrieve.fusion, "rrf", fusions, "how they are joined: rrf, min-max or z-score"),
@@ -147,6 +149,12 @@ static int parse_metrics(pipeline *p)
 }
 
 /* ---- loading ----------------------------------------------------------------------------------- */
+int pipeline_open_reranker(tandem_reranker **out, const pipeline *p, const char *directory)
+{
+    const pipeline_settings *s = &p->settings;
+    return tandem_reranker_open(out, directory, p->dataset, (size_t)s->max_length, (tandem_precision)s->dtype);
+}
+
 static int load_models(pipeline *p)
 {
     const pipeline_settings *s = &p->settings;
@@ -157,10 +165,10 @@ static int load_models(pipeline *p)
         .bm25 = {s->retrieve.k1, s->retrieve.b, (tandem_analyzer)s->retrieve.analyzer},
         .top = (size_t)s->retrieve.top,
         .max_length = (size_t)s->max_length,
+        .precision = (tandem_precision)s->dtype,
     };
     TANDEM_TRY(tandem_retriever_open(&p->retriever, p->dataset, &options));
-    return s->rerank.model ? tandem_reranker_open(&p->reranker, s->rerank.model, p->dataset, (size_t)s->max_length)
-                           : TANDEM_OK;
+    return s->rerank.model ? pipeline_open_reranker(&p->reranker, p, s->rerank.model) : TANDEM_OK;
 }
 
 static int fit_weight(pipeline *p)

@@ -19,7 +19,7 @@ enum { PIPELINE_METRICS = 16 };
 /* One field a row of the settings (pipeline.c). Lists are strings with commas. */
 typedef struct {
     char *dataset, *split, *metrics;
-    int64_t max_length, cut;
+    int64_t max_length, dtype, cut;
     struct {
         char *models, *weights;
         int64_t top, fusion, analyzer;
@@ -56,6 +56,8 @@ typedef struct {
  * where rerank.dev_split says on what. */
 int pipeline_open(pipeline *out, const char *path, const char *const *assignments, size_t count);
 void pipeline_close(pipeline *p);
+/* A cross-encoder for this dataset, by the settings. */
+int pipeline_open_reranker(tandem_reranker **out, const pipeline *p, const char *directory);
 int pipeline_split_list(pipeline_list *out, const char *key, const char *text);
 void pipeline_free_list(pipeline_list *list);
 /* All settings as they are. */

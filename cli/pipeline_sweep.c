@@ -173,7 +173,7 @@ static int measure_latency(pipeline_point *point, const sweep *s, const tandem_r
 static int open_candidate(candidate *out, const sweep *s, const char *directory)
 {
     const pipeline_settings *settings = &s->p->settings;
-    TANDEM_TRY(tandem_reranker_open(&out->reranker, directory, s->p->dataset, (size_t)settings->max_length));
+    TANDEM_TRY(pipeline_open_reranker(&out->reranker, s->p, directory));
     TANDEM_TRY(pipeline_score_all(&out->scored, out->reranker, s->first, s->queries, s->count, s->deepest));
     return settings->rerank.dev_split ? pipeline_dev_runs(&out->dev_first, &out->dev_scored, s->p, out->reranker,
                                                           &out->dev_qrels, s->deepest)

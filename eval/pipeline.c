@@ -36,7 +36,8 @@ static int open_source(source *out, const tandem_dataset *dataset, const char *n
     if (strcmp(name, "bm25") == 0) {
         return tandem_bm25_new(&out->bm25, corpus->items, corpus->count, options->bm25, true);
     }
-    const tandem_model_options load = {.kind = TANDEM_BI_ENCODER, .max_length = options->max_length};
+    const tandem_model_options load = {.kind = TANDEM_BI_ENCODER, .max_length = options->max_length,
+                                       .precision = options->precision};
     TANDEM_TRY(tandem_model_load(&out->model, name, &load));
     return tandem_model_encode_texts(&out->documents, out->model, corpus->items, corpus->count, TANDEM_DOCUMENT, true,
                                      "encoding documents");
@@ -164,7 +165,7 @@ struct tandem_reranker {
 };
 
 int tandem_reranker_open(tandem_reranker **out, const char *directory, const tandem_dataset *dataset,
-                         size_t max_length)
+                         size_t max_length, tandem_precision precision)
 {
     *out = NULL;
     tandem_reranker *r = tandem_alloc(1, sizeof *r);
@@ -172,7 +173,7 @@ int tandem_reranker_open(tandem_reranker **out, const char *directory, const tan
         return TANDEM_ERROR;
     }
     r->dataset = dataset;
-    const tandem_model_options load = {.kind = TANDEM_CROSS_ENCODER, .max_length = max_length};
+    const tandem_model_options load = {.kind = TANDEM_CROSS_ENCODER, .max_length = max_length, .precision = precision};
     int rc = tandem_model_load(&r->model, directory, &load);
     if (rc == TANDEM_OK) {
         rc = tandem_model_tokenize(&r->documents, r->model, dataset->corpus.items, dataset->corpus.count,

@@ -94,6 +94,7 @@ typedef struct {
     tandem_bm25_options bm25;
     size_t top;        /* documents of a query, of each model and of all together */
     size_t max_length; /* in tokens; 0: what the model says */
+    tandem_precision precision; /* of the bi-encoders */
 } tandem_retriever_options;
 
 /* The first stage, loaded: BM25's index, bi-encoders with the embeddings of all documents. */
@@ -103,7 +104,8 @@ typedef struct tandem_reranker tandem_reranker;
 
 /* Index, embeddings and ids come from the cache where they can. `dataset` and what `options` points to must
  * outlive the result. */
-int tandem_retriever_open(tandem_retriever **out, const tandem_dataset *dataset, const tandem_retriever_options *options);
+int tandem_retriever_open(tandem_retriever **out, const tandem_dataset *dataset,
+                          const tandem_retriever_options *options);
 void tandem_retriever_free(tandem_retriever *retriever); /* NULL is fine */
 /* Stages: each model and, of more than one, what they are joined to; so the last one is the result. */
 size_t tandem_retriever_stages(const tandem_retriever *retriever);
@@ -113,7 +115,7 @@ int tandem_retriever_search(tandem_run **stages, double *seconds, const tandem_r
                             const tandem_text *query);
 
 int tandem_reranker_open(tandem_reranker **out, const char *directory, const tandem_dataset *dataset,
-                         size_t max_length);
+                         size_t max_length, tandem_precision precision);
 void tandem_reranker_free(tandem_reranker *reranker); /* NULL is fine */
 const char *tandem_reranker_name(const tandem_reranker *reranker);
 /* A run of the logits of the first `depth` candidates, what tandem_rerank gives for the query. */
