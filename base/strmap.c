@@ -35,12 +35,19 @@ static slot *locate(const tandem_strmap *map, const char *key, size_t length, ui
     }
 }
 
-tandem_strmap *tandem_strmap_new(size_t expected)
+/* A power of two of which at most 2/3 are taken. */
+static size_t slots_for(size_t keys)
 {
-    size_t size = 16; /* at most 2/3 of the slots are taken */
-    while (size / 3 * 2 < expected && size <= SIZE_MAX / 4) {
+    size_t size = 16;
+    while (size / 3 * 2 < keys && size <= SIZE_MAX / 4) {
         size *= 2;
     }
+    return size;
+}
+
+tandem_strmap *tandem_strmap_new(size_t expected)
+{
+    size_t size = slots_for(expected);
     tandem_strmap *map = tandem_alloc(1, sizeof *map);
     if (!map) {
         return NULL;
@@ -60,6 +67,25 @@ void tandem_strmap_free(tandem_strmap *map)
         free(map->slots);
         free(map);
     }
+}
+
+int tandem_strmap_reset(tandem_strmap *map, size_t expected)
+{
+    enum { SLACK = 8 }; /* clearing may cost this much more than filling */
+    size_t size = slots_for(expected), present = map->mask + 1;
+    if (size <= present && present / SLACK <= size) {
+        memset(map->slots, 0, present * sizeof(slot));
+    } else {
+        slot *slots = tandem_alloc(size, sizeof(slot));
+        if (!slots) {
+            return TANDEM_ERROR;
+        }
+        free(map->slots);
+        map->slots = slots;
+        map->mask = size - 1;
+    }
+    map->count = 0;
+    return TANDEM_OK;
 }
 
 static int enlarge(tandem_strmap *map)

@@ -36,10 +36,6 @@ static int join_result(joined_query *q, const tandem_strmap *positions, const ta
         return tandem_error("query '%s': document '%s' is in the reranked run, not in the first stage's",
                             q->first->query_id, result->document_id);
     }
-    if (!isfinite(result->score)) {
-        return tandem_error("query '%s', document '%s': the reranker's score is not finite", q->first->query_id,
-                            result->document_id);
-    }
     q->reranked[at] = result->score;
     return TANDEM_OK;
 }

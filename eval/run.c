@@ -39,10 +39,9 @@ void tandem_run_free(tandem_run *run)
     if (!run) {
         return;
     }
-    for (size_t i = 0; i < run->count; i++) {
-        free(run->entries[i].results);
-    }
-    free(run->entries);
+    free(run->rankings);
+    free(run->results);
+    free(run->text);
     free(run->name);
     tandem_arena_free(run->arena);
     free(run);
@@ -68,35 +67,35 @@ void tandem_run_rank(tandem_result *results, size_t count)
     }
 }
 
-static int compare_entries(const void *left, const void *right)
+static int compare_rankings(const void *left, const void *right)
 {
-    const tandem_run_entry *a = left, *b = right;
-    return strcmp(a->ranking.query_id, b->ranking.query_id);
+    const tandem_ranking *a = left, *b = right;
+    return strcmp(a->query_id, b->query_id);
 }
 
-static int reserve_entry(tandem_run *run)
+static int reserve_ranking(tandem_run *run)
 {
-    void *entries = run->entries;
-    int rc = tandem_grow(&entries, &run->capacity, run->count + 1, sizeof *run->entries);
-    run->entries = entries;
+    void *rankings = run->rankings;
+    int rc = tandem_grow(&rankings, &run->capacity, run->count + 1, sizeof *run->rankings);
+    run->rankings = rankings;
     return rc;
 }
 
-int tandem_run_append(tandem_run *run, const char *query_id, tandem_result *results, size_t count)
+int tandem_run_append(tandem_run *run, const char *query_id, const tandem_result *results, size_t count)
 {
-    TANDEM_TRY(reserve_entry(run));
-    run->entries[run->count++] = (tandem_run_entry){{query_id, results, count}, results};
+    TANDEM_TRY(reserve_ranking(run));
+    run->rankings[run->count++] = (tandem_ranking){query_id, results, count};
     return TANDEM_OK;
 }
 
 int tandem_run_order(tandem_run *run)
 {
     if (run->count > 1) {
-        qsort(run->entries, run->count, sizeof *run->entries, compare_entries);
+        qsort(run->rankings, run->count, sizeof *run->rankings, compare_rankings);
     }
     for (size_t i = 1; i < run->count; i++) {
-        if (compare_entries(&run->entries[i - 1], &run->entries[i]) == 0) {
-            return tandem_error("query '%s' is in the run already", run->entries[i].ranking.query_id);
+        if (compare_rankings(&run->rankings[i - 1], &run->rankings[i]) == 0) {
+            return tandem_error("query '%s' is in the run already", run->rankings[i].query_id);
         }
     }
     return TANDEM_OK;
@@ -109,7 +108,7 @@ static size_t entry_position(const tandem_run *run, const char *query_id, bool *
     *found = false;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        int order = strcmp(run->entries[middle].ranking.query_id, query_id);
+        int order = strcmp(run->rankings[middle].query_id, query_id);
         if (order == 0) {
             *found = true;
             return middle;
@@ -129,8 +128,8 @@ static int check_results(const char *query_id, const tandem_result *results, siz
     int rc = seen ? TANDEM_OK : TANDEM_ERROR;
     for (size_t i = 0; rc >= 0 && i < count; i++) {
         const char *document = results[i].document_id;
-        if (isnan(results[i].score)) {
-            rc = tandem_error("query '%s', document '%s': the score is NaN", query_id, document);
+        if (!isfinite(results[i].score)) {
+            rc = tandem_error("query '%s', document '%s': the score is not finite", query_id, document);
             break;
         }
         rc = tandem_strmap_add(seen, document, strlen(document), i, NULL);
@@ -142,16 +141,15 @@ static int check_results(const char *query_id, const tandem_result *results, siz
     return rc < 0 ? rc : TANDEM_OK;
 }
 
-/* Ranked copy of `results` whose ids live in the arena; NULL with the message set. */
+/* Ranked copy of `results` that lives in the arena; NULL with the message set. */
 static tandem_result *copy_results(tandem_arena *arena, const tandem_result *results, size_t count)
 {
-    tandem_result *copy = tandem_alloc(count, sizeof *copy);
+    tandem_result *copy = tandem_arena_alloc(arena, count, sizeof *copy);
     for (size_t i = 0; copy && i < count; i++) {
         const char *id = results[i].document_id;
         copy[i].score = results[i].score;
         copy[i].document_id = tandem_arena_strndup(arena, id, strlen(id));
         if (!copy[i].document_id) {
-            free(copy);
             return NULL;
         }
     }
@@ -169,15 +167,15 @@ int tandem_run_add(tandem_run *run, const char *query_id, const tandem_result *r
         return tandem_error("query '%s' is in the run already", query_id);
     }
     TANDEM_TRY(check_results(query_id, results, count));
-    TANDEM_TRY(reserve_entry(run));
+    TANDEM_TRY(reserve_ranking(run));
     const char *id = tandem_arena_strndup(run->arena, query_id, strlen(query_id));
     tandem_result *copy = id ? copy_results(run->arena, results, count) : NULL;
     if (!copy) {
         return TANDEM_ERROR;
     }
-    tandem_run_entry *entry = &run->entries[position];
-    memmove(entry + 1, entry, (run->count - position) * sizeof *entry);
-    *entry = (tandem_run_entry){{id, copy, count}, copy};
+    tandem_ranking *ranking = &run->rankings[position];
+    memmove(ranking + 1, ranking, (run->count - position) * sizeof *ranking);
+    *ranking = (tandem_ranking){id, copy, count};
     run->count++;
     return TANDEM_OK;
 }
@@ -193,11 +191,7 @@ static int append_hits(tandem_run *run, const char *query_id, const tandem_hits 
     TANDEM_TRY(check_results(query_id, results, count));
     const char *id = tandem_arena_strndup(run->arena, query_id, strlen(query_id));
     tandem_result *copy = id ? copy_results(run->arena, results, count) : NULL;
-    int rc = copy ? tandem_run_append(run, id, copy, count) : TANDEM_ERROR;
-    if (rc < 0) {
-        free(copy);
-    }
-    return rc;
+    return copy ? tandem_run_append(run, id, copy, count) : TANDEM_ERROR;
 }
 
 int tandem_run_from_hits(tandem_run **out, const char *name, const tandem_hits *hits,
@@ -233,12 +227,12 @@ size_t tandem_run_count(const tandem_run *run)
 
 const tandem_ranking *tandem_run_ranking(const tandem_run *run, size_t index)
 {
-    return &run->entries[index].ranking;
+    return &run->rankings[index];
 }
 
 const tandem_ranking *tandem_run_find(const tandem_run *run, const char *query_id)
 {
     bool found;
     size_t position = entry_position(run, query_id, &found);
-    return found ? &run->entries[position].ranking : NULL;
+    return found ? &run->rankings[position] : NULL;
 }

@@ -5,23 +5,20 @@
 #include "tandem/memory.h"
 #include "tandem/run.h"
 
-typedef struct {
-    tandem_ranking ranking;
-    tandem_result *results; /* owned; what ranking.results shows */
-} tandem_run_entry;
-
 struct tandem_run {
     char *name;
-    tandem_run_entry *entries; /* by query id in strcmp order once the run is handed out */
+    tandem_ranking *rankings; /* by query id in strcmp order once the run is handed out */
     size_t count, capacity;
-    tandem_arena *arena; /* the ids */
+    tandem_arena *arena;    /* ids and results that were added */
+    char *text;             /* the file that was read, NULL: none; its ids stay there */
+    tandem_result *results; /* of that file, those of a query together */
 };
 
 /* The rule of ranking, everywhere: score descending, ties by document id descending. */
 void tandem_run_rank(tandem_result *results, size_t count);
-/* Appends a query whose ids live in the run's arena and takes over `results`, which are
- * ranked; tandem_run_order must follow. On failure the caller still owns them. */
-int tandem_run_append(tandem_run *run, const char *query_id, tandem_result *results, size_t count);
+/* Appends a query whose id and results, which are ranked, live as long as the run;
+ * tandem_run_order must follow. */
+int tandem_run_append(tandem_run *run, const char *query_id, const tandem_result *results, size_t count);
 /* Puts appended queries in strcmp order; a query that is there twice is an error. */
 int tandem_run_order(tandem_run *run);
 

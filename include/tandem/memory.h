@@ -75,6 +75,9 @@ typedef struct tandem_strmap tandem_strmap;
 
 tandem_strmap *tandem_strmap_new(size_t expected); /* NULL with the message set */
 void tandem_strmap_free(tandem_strmap *map);
+/* Empties the map and makes room for `expected` keys: for reuse in a loop over small sets, each of
+ * which it costs time in proportion to that set. On failure the map is as it was. */
+int tandem_strmap_reset(tandem_strmap *map, size_t expected);
 /* Adds key -> value. The key's bytes are borrowed and must outlive the map.
  * 1 when added; 0 when the key was there (*existing, if not NULL, is its value);
  * negative on failure. */

@@ -31,7 +31,7 @@ typedef struct tandem_run tandem_run;
 int tandem_run_new(tandem_run **out, const char *name);
 void tandem_run_free(tandem_run *run); /* NULL is fine */
 /* Adds a query's results, in any order and perhaps none; a query or document given twice is an
- * error, and so is a score that is NaN. Rankings that were borrowed before are invalid after. */
+ * error, and so is a score that is not finite. Rankings that were borrowed before are invalid after. */
 int tandem_run_add(tandem_run *run, const char *query_id, const tandem_result *results, size_t count);
 /* Hits of a search: query q of the hits is queries[order[q]] (order NULL: identity). */
 int tandem_run_from_hits(tandem_run **out, const char *name, const tandem_hits *hits,
@@ -45,9 +45,9 @@ const tandem_ranking *tandem_run_find(const tandem_run *run, const char *query_i
 
 /* ---- files ----------------------------------------------------------------------------- */
 /* `query Q0 document rank score name`, .zst or not, "-" for stdin; rank and the second column are not
- * read, order comes from the score (doubles, as trec_eval 10; infinities are fine). Lines of a query
- * need not come together. Errors name the line: fewer than six fields, a score that is no number or
- * NaN, a document twice in a query. As in trec_eval 10, more than six fields are allowed, the run's
+ * read, order comes from the score (doubles, as trec_eval 10). Lines of a query need not come
+ * together. Errors name the line: fewer than six fields, a score that is no finite number, a document
+ * twice in a query. As in trec_eval 10, more than six fields are allowed, the run's
  * name is that of the last line, and empty lines and lines that begin with '#' are skipped. */
 int tandem_run_read(tandem_run **out, const char *path);
 /* Ranks count from 1; scores are written so that reading gives the same doubles. An id that the

@@ -199,7 +199,7 @@ END
     echo 'q1 Q0 a 1 abc one' >> one.trec
     run -1 --separate-stderr "$TANDEM" eval test.tsv one.trec
     [ -z "$output" ]
-    [[ "$stderr" == *"one.trec:6: expected a number as the score, found 'abc'"* ]]
+    [[ "$stderr" == *"one.trec:6: expected a finite number as the score, found 'abc'"* ]]
     printf 'q2 Q0 c 9 9 two\n' >> two.trec
     run -1 --separate-stderr "$TANDEM" eval test.tsv two.trec
     [[ "$stderr" == *"two.trec:5: document 'c' of query 'q2' is in line 3 already"* ]]

@@ -10,7 +10,7 @@
 #include "tandem/run.h"
 
 const tandem_fuzz_seed tandem_fuzz_seeds[] = {
-    TANDEM_FUZZ_SEED("q1 Q0 d1 1 2.5 r\nq1 Q0 d2 2 -1e-3 r\r\nq0 Q0 d1 1 inf r more\n"),
+    TANDEM_FUZZ_SEED("q1 Q0 d1 1 2.5 r\nq1 Q0 d2 2 -1e-3 r\r\nq0 Q0 d1 1 1e3 r more\n"),
     TANDEM_FUZZ_SEED("# comment\n\n q2\tQ0  d#1 127 7 name\nq1 Q0 a 1 7 r\nq2 Q0 a 2 7 last"),
     {NULL, 0},
 };
