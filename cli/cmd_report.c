@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/metric_list.h"
 #include "tandem/file.h"
 #include "tandem/json.h"
 #include "tandem/report.h"
@@ -237,7 +236,7 @@ static int collect(collected *c, const report_options *options, const char *dire
     if (report->system_count == 0) {
         return tandem_error_code(TANDEM_USAGE, "nothing to report: OUTDIR or --run is needed");
     }
-    TANDEM_TRY(metric_list_parse(&c->metrics, &report->metric_count, options->metrics));
+    TANDEM_TRY(tandem_metrics_parse(&c->metrics, &report->metric_count, options->metrics, TANDEM_METRICS_MEANS));
     return take_judgments(c, options);
 }
 

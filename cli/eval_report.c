@@ -56,6 +56,12 @@ static int metric_names(tandem_buffer *cells, const eval_report *report)
     return TANDEM_OK;
 }
 
+static int value_cell(tandem_buffer *cells, const tandem_metric *metric, double value)
+{
+    bool count = metric->summary == TANDEM_METRIC_SUM || metric->summary == TANDEM_METRIC_QUERIES;
+    return tandem_buffer_printf(cells, count ? "%.0f\n" : "%.4f\n", value);
+}
+
 static int query_cells(tandem_buffer *cells, const eval_report *report)
 {
     TANDEM_TRY(tandem_buffer_puts(cells, "run\nquery\n"));
@@ -65,7 +71,7 @@ static int query_cells(tandem_buffer *cells, const eval_report *report)
             TANDEM_TRY(table_cell(cells, report->runs[r].path, 0));
             TANDEM_TRY(table_cell(cells, eval_report_query(report, q), 0));
             for (size_t m = 0; m < report->metric_count; m++) {
-                TANDEM_TRY(tandem_buffer_printf(cells, "%.4f\n", eval_report_value(report, r, m, q)));
+                TANDEM_TRY(value_cell(cells, &report->metrics[m], eval_report_value(report, r, m, q)));
             }
         }
     }
@@ -84,7 +90,7 @@ static int summary_cells(tandem_buffer *cells, const eval_report *report)
             tandem_interval interval = eval_report_interval(report, &cell->interval);
             TANDEM_TRY(report->compared ? tandem_buffer_printf(cells, "%.4f [%.4f, %.4f]\n", cell->mean, interval.low,
                                                                interval.high)
-                                        : tandem_buffer_printf(cells, "%.4f\n", cell->mean));
+                                        : value_cell(cells, &report->metrics[m], cell->mean));
         }
     }
     return TANDEM_OK;
@@ -224,8 +230,9 @@ static int json_run(tandem_buffer *out, const eval_report *report, size_t index)
     TANDEM_TRY(json_string(out, run->path));
     TANDEM_TRY(eval_json_key(out, ", ", "name"));
     TANDEM_TRY(json_string(out, run->name));
-    TANDEM_TRY(tandem_buffer_printf(out, ", \"missing\": %zu, \"unjudged\": %zu,\n     \"metrics\": {",
-                                    run->scores.missing, run->scores.unjudged));
+    TANDEM_TRY(tandem_buffer_printf(out, ", \"missing\": %zu, \"unjudged\": %zu, \"self_excluded\": %zu,\n",
+                                    run->scores.missing, run->scores.unjudged, run->scores.self_excluded));
+    TANDEM_TRY(tandem_buffer_puts(out, "     \"metrics\": {"));
     TANDEM_TRY(json_metrics(out, report, index));
     TANDEM_TRY(tandem_buffer_puts(out, "}"));
     TANDEM_TRY(report->per_query ? json_queries(out, report, index) : TANDEM_OK);

@@ -13,6 +13,7 @@
 
 typedef struct {
     const char *path, *name; /* borrowed */
+    const tandem_run *run;   /* borrowed */
     tandem_scores scores;    /* of all judged queries */
 } eval_run;
 
@@ -35,7 +36,8 @@ typedef struct {
     size_t *selected; /* [selected_count] the queries averaged over, as indices in the scores */
     size_t selected_count;
     eval_cell *cells; /* [run_count, metric_count] */
-    bool compared, per_query, bca;
+    bool compared, per_query, summary, bca;
+    tandem_score_options options;
     size_t moved; /* how many queries that gained most, and lost most, are shown of a run */
 } eval_report;
 
@@ -43,6 +45,7 @@ void eval_report_free(eval_report *report);
 int eval_report_tables(tandem_buffer *out, const eval_report *report, table_style style);
 /* A line a run and metric, or with per_query a line a run and query. */
 int eval_report_csv(tandem_buffer *out, const eval_report *report);
+int eval_report_trec(tandem_buffer *out, const eval_report *report); /* the metrics are in trec_eval's order */
 /* Runs in the order given; "difference" is from the first run. */
 int eval_report_json(tandem_buffer *out, const eval_report *report);
 

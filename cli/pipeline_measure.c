@@ -172,7 +172,7 @@ static int rank_perfectly(tandem_run **out, const tandem_run *run, const tandem_
 static int metric_of(double *out, const tandem_metric *metric, const tandem_qrels *qrels, const tandem_run *run)
 {
     tandem_scores scores;
-    TANDEM_TRY(tandem_scores_compute(&scores, qrels, run, metric, 1, true));
+    TANDEM_TRY(tandem_scores_compute(&scores, qrels, run, metric, 1, NULL));
     *out = scores.means[0];
     tandem_scores_free(&scores);
     return TANDEM_OK;
@@ -220,7 +220,7 @@ static int add_stage(pipeline_report *out, const char *name, size_t documents, c
     pipeline_stage *stage = &out->stages[out->stage_count++];
     tandem_scores scores;
     *stage = (pipeline_stage){.name = name, .documents = documents};
-    TANDEM_TRY(tandem_scores_compute(&scores, qrels, run, p->metrics, p->metric_count, true));
+    TANDEM_TRY(tandem_scores_compute(&scores, qrels, run, p->metrics, p->metric_count, NULL));
     memcpy(stage->means, scores.means, p->metric_count * sizeof *stage->means);
     tandem_scores_free(&scores);
     return seconds ? tandem_latency_of(&stage->latency, seconds, out->query_count) : TANDEM_OK;

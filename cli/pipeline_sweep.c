@@ -116,7 +116,7 @@ static int fit(tandem_fusion *out, const sweep *s, const candidate *c, size_t de
 static int quality_of(double *out, const sweep *s, const tandem_run *run)
 {
     tandem_scores scores;
-    TANDEM_TRY(tandem_scores_compute(&scores, s->qrels, run, &s->p->metrics[0], 1, true));
+    TANDEM_TRY(tandem_scores_compute(&scores, s->qrels, run, &s->p->metrics[0], 1, NULL));
     *out = scores.means[0];
     tandem_scores_free(&scores);
     return TANDEM_OK;

@@ -40,18 +40,15 @@ typedef struct {
 
 static int parse_metrics(results *out, const char *list)
 {
-    for (const char *at = list; *at;) {
-        size_t length = strcspn(at, ",");
-        char name[64];
-        if (length >= sizeof name || out->metric_count == MAX_METRICS) {
-            return tandem_error_code(TANDEM_USAGE, "metrics: \"%s\" has a name that is too long, or more than %d", list, MAX_METRICS);
-        }
-        memcpy(name, at, length);
-        name[length] = '\0';
-        TANDEM_TRY(tandem_metric_parse(&out->metrics[out->metric_count++], name));
-        at += length + (at[length] == ',');
+    tandem_metric *metrics;
+    TANDEM_TRY(tandem_metrics_parse(&metrics, &out->metric_count, list, TANDEM_METRICS_MEANS));
+    bool fits = out->metric_count <= MAX_METRICS;
+    if (fits) {
+        memcpy(out->metrics, metrics, out->metric_count * sizeof *metrics);
     }
-    return TANDEM_OK;
+    free(metrics);
+    return fits ? TANDEM_OK
+                : tandem_error_code(TANDEM_USAGE, "metrics: \"%s\" are more than %d", list, MAX_METRICS);
 }
 
 static int compute(results *out, const recipe *r)
@@ -63,7 +60,7 @@ static int compute(results *out, const recipe *r)
         int rc = path ? tandem_run_read(&out->runs[s], path) : TANDEM_ERROR;
         free(path);
         TANDEM_TRY(rc);
-        TANDEM_TRY(tandem_scores_compute(&out->scores[s], r->test, out->runs[s], out->metrics, out->metric_count, true));
+        TANDEM_TRY(tandem_scores_compute(&out->scores[s], r->test, out->runs[s], out->metrics, out->metric_count, NULL));
         size_t n = out->scores[s].query_count;
         for (size_t m = 0; m < out->metric_count; m++) {
             const double *values = out->scores[s].values + m * n;

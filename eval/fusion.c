@@ -206,7 +206,7 @@ static int try_weight(double *value, const tandem_fusion *fusion, const joined_r
     tandem_run *run;
     tandem_scores scores;
     TANDEM_TRY(fuse(&run, "fused", fusion, joined));
-    int rc = tandem_scores_compute(&scores, qrels, run, metric, 1, true);
+    int rc = tandem_scores_compute(&scores, qrels, run, metric, 1, NULL);
     if (rc >= 0) {
         *value = scores.means[0];
         tandem_scores_free(&scores);

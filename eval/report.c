@@ -52,7 +52,7 @@ static int measure_system(report *r, size_t s)
     const tandem_report *in = r->in;
     const tandem_report_system *system = &in->systems[s];
     TANDEM_TRY(tandem_run_read(&r->runs[s], system->path));
-    int rc = tandem_scores_compute(&r->scores[s], in->qrels, r->runs[s], in->metrics, in->metric_count, true);
+    int rc = tandem_scores_compute(&r->scores[s], in->qrels, r->runs[s], in->metrics, in->metric_count, NULL);
     if (rc < 0) {
         return tandem_error_context(rc, "%s", system->path);
     }

@@ -93,7 +93,8 @@ static size_t line_of(const reader *r, const char *place)
  * quotient is rounded once, as it must be. False where the text is anything else. */
 static bool parse_short_decimal(double *out, const field *text)
 {
-    static const double powers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+    static const double powers[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                    1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
     bool negative = text->text[0] == '-';
     uint64_t digits = 0;
     size_t count = 0, fraction = 0;
@@ -249,8 +250,8 @@ static int check_documents(reader *r, const open_query *query, const tandem_resu
         size_t before;
         int rc = tandem_strmap_add(r->by_id, id, strlen(id), i, &before);
         if (rc == 0) {
-            return tandem_error("%s:%zu: document '%s' of query '%s' is in line %zu already", r->path, line_of(r, id), id,
-                                query->id, line_of(r, results[before].document_id));
+            return tandem_error("%s:%zu: document '%s' of query '%s' is in line %zu already", r->path, line_of(r, id),
+                                id, query->id, line_of(r, results[before].document_id));
         }
         TANDEM_TRY(rc);
     }

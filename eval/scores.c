@@ -1,5 +1,4 @@
 /* scores.c - metrics over all queries of a run. */
-#include <math.h>
 #include <stdlib.h>
 
 #include "eval/metrics.h"
@@ -37,17 +36,17 @@ static int reserve(tandem_scores *out, size_t queries, size_t metrics)
 
 /* Fills row by row with stride `queries`, the number of queries that are scored. */
 static int score_queries(tandem_scores *out, const tandem_qrels *qrels, const tandem_run *run,
-                         const tandem_metric *metrics, bool complete, judge *j)
+                         const tandem_metric *metrics, const tandem_score_options *options, judge *j)
 {
     size_t next = 0;
     for (size_t i = 0; i < tandem_qrels_count(qrels); i++) {
         const tandem_judged_query *judged = tandem_qrels_query(qrels, i);
         const tandem_ranking *ranking = tandem_run_find(run, judged->query_id);
-        if (!ranking && !complete) {
+        if (!ranking && options->common) {
             continue;
         }
         judged_ranking r;
-        TANDEM_TRY(judge_query(j, &r, judged, ranking));
+        TANDEM_TRY(judge_query(j, &r, judged, ranking, options));
         out->query_ids[next] = judged->query_id;
         for (size_t m = 0; m < out->metric_count; m++) {
             out->values[m * out->query_count + next] = metric_value(&metrics[m], &r);
@@ -57,21 +56,12 @@ static int score_queries(tandem_scores *out, const tandem_qrels *qrels, const ta
     return TANDEM_OK;
 }
 
-static void average(tandem_scores *out)
-{
-    for (size_t m = 0; m < out->metric_count; m++) {
-        double sum = 0.0;
-        for (size_t q = 0; q < out->query_count; q++) {
-            sum += out->values[m * out->query_count + q];
-        }
-        out->means[m] = sum / (double)out->query_count;
-    }
-}
-
 int tandem_scores_compute(tandem_scores *out, const tandem_qrels *qrels, const tandem_run *run,
-                          const tandem_metric *metrics, size_t metric_count, bool complete)
+                          const tandem_metric *metrics, size_t metric_count, const tandem_score_options *options)
 {
+    static const tandem_score_options defaults = TANDEM_SCORE_OPTIONS_INIT;
     *out = (tandem_scores){0};
+    options = options ? options : &defaults;
     size_t judged = tandem_qrels_count(qrels);
     size_t unjudged = count_unjudged(qrels, run);
     size_t common = tandem_run_count(run) - unjudged;
@@ -80,18 +70,21 @@ int tandem_scores_compute(tandem_scores *out, const tandem_qrels *qrels, const t
                             tandem_run_count(run), judged);
     }
     judge j = {0};
-    out->query_count = complete ? judged : common;
+    out->query_count = options->common ? common : judged;
     out->unjudged = unjudged;
     out->missing = judged - common;
     int rc = reserve(out, out->query_count, metric_count);
     if (rc >= 0) {
-        rc = score_queries(out, qrels, run, metrics, complete, &j);
+        rc = score_queries(out, qrels, run, metrics, options, &j);
     }
+    out->self_excluded = j.self_excluded;
     judge_free(&j);
     if (rc < 0) {
         tandem_scores_free(out);
         return rc;
     }
-    average(out);
+    for (size_t m = 0; m < metric_count; m++) {
+        out->means[m] = tandem_metric_summarize(&metrics[m], out->values + m * out->query_count, out->query_count);
+    }
     return TANDEM_OK;
 }

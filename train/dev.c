@@ -145,7 +145,7 @@ int tandem_dev_evaluate(double *out, tandem_dev *dev)
     tandem_scores scores = {0};
 
     TANDEM_TRY(dev->reranking != NULL ? rerank(&run, dev) : retrieve(&run, dev));
-    int rc = tandem_scores_compute(&scores, dev->qrels, run, &dev->metric, 1, true);
+    int rc = tandem_scores_compute(&scores, dev->qrels, run, &dev->metric, 1, NULL);
     if (rc == TANDEM_OK) {
         *out = scores.means[0];
         tandem_scores_free(&scores);

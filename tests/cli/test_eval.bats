@@ -187,6 +187,41 @@ assert one["metrics"]["mrr"]["low"] <= 0.5 <= one["metrics"]["mrr"]["high"]
 END
 }
 
+@test "eval --format trec_eval prints trec_eval's lines, in its order" {
+    printf 'q1 Q0 c 1 1 one\n' >> one.trec
+    "$TANDEM" eval test.tsv one.trec --format trec_eval --per-query -m relstring.3,success@1,num_q,P.5,2,runid > out
+    cat -A out
+    printf '%-22s\t%s\t%s\n' \
+        P_2 q1 0.5000 P_5 q1 0.2000 relstring_3 q1 "'1--'" success_1 q1 1.0000 \
+        P_2 q2 0.5000 P_5 q2 0.2000 relstring_3 q2 "'-2'" success_1 q2 0.0000 \
+        P_2 q3 0.0000 P_5 q3 0.0000 relstring_3 q3 "''" success_1 q3 0.0000 \
+        runid all one num_q all 3 P_2 all 0.3333 P_5 all 0.1333 success_1 all 0.3333 | diff out -
+    "$TANDEM" eval test.tsv one.trec --format trec_eval --per-query -n -m runid,mrr | cut -f 2 > out
+    printf '%s\n' q1 q2 q3 | diff out -
+    "$TANDEM" eval test.tsv one.trec --format trec_eval | head -3 > out
+    printf '%-22s\tall\t%s\n' runid one num_q 3 num_ret 5 | diff out -
+}
+
+@test "eval --exclude-self leaves out the query's own document, and says how many" {
+    printf 'a 0 b 1\na 0 a 0\nb 0 c 1\n' > self.qrels
+    printf '%s\n' 'a Q0 a 1 9 r' 'a Q0 b 1 8 r' 'b Q0 b 1 3 r' 'b Q0 x 1 2 r' 'b Q0 c 1 1 r' > self.trec
+    "$TANDEM" eval self.qrels self.trec -m mrr,num_ret --exclude-self > out 2> err
+    diff - out <<'END'
+run        queries     mrr  num_ret
+self.trec        2  0.7500        3
+END
+    grep -F 'self.trec: results that are their query itself: 2 (left out)' err
+    "$TANDEM" eval self.qrels self.trec -m mrr --exclude-self --depth 1 --json | grep -F '"self_excluded": 2'
+    "$TANDEM" eval self.qrels self.trec -m mrr | grep -E 'self.trec +2 +0.4167'
+}
+
+@test "eval --level, --depth and --judged-only" {
+    "$TANDEM" eval test.tsv one.trec -m success@5,num_ret -l 2 -M 1 > out
+    grep -E 'one.trec +3 +0.0000 +2' out
+    "$TANDEM" eval test.tsv one.trec -m success@1,num_ret --judged-only > out
+    grep -E 'one.trec +3 +0.6667 +2' out
+}
+
 @test "eval reads TREC qrels, zstd, and a run on stdin" {
     printf 'q1 0 a 1\n# a comment\nq1 0 b 1\nq2 0 c 2\nq3 0 d 0\n' > trec.qrels
     zstd -q two.trec trec.qrels
@@ -200,6 +235,9 @@ END
     run -1 --separate-stderr "$TANDEM" eval test.tsv one.trec
     [ -z "$output" ]
     [[ "$stderr" == *"one.trec:6: expected a finite number as the score, found 'abc'"* ]]
+    sed -i '$s/abc/-inf/' one.trec
+    run -1 --separate-stderr "$TANDEM" eval test.tsv one.trec
+    [[ "$stderr" == *"one.trec:6: expected a finite number as the score, found '-inf'"* ]]
     printf 'q2 Q0 c 9 9 two\n' >> two.trec
     run -1 --separate-stderr "$TANDEM" eval test.tsv two.trec
     [[ "$stderr" == *"two.trec:5: document 'c' of query 'q2' is in line 3 already"* ]]
@@ -220,6 +258,12 @@ END
     run -2 "$TANDEM" eval test.tsv one.trec --json --format csv
     run -2 "$TANDEM" eval test.tsv one.trec -m mrr,recip_rank
     [[ "$output" == *"'mrr' is asked for twice"* ]]
+    run -2 "$TANDEM" eval test.tsv one.trec -m relstring
+    [[ "$output" == *"is a text, not a number"* ]]
+    run -2 "$TANDEM" eval test.tsv one.trec --format trec_eval --json
+    run -2 "$TANDEM" eval test.tsv one.trec --no-summary
+    run -2 "$TANDEM" eval test.tsv one.trec two.trec --compare -m gm_map
+    [[ "$output" == *"'gm_map' is no mean over queries"* ]]
     run -2 "$TANDEM" eval test.tsv one.trec -m ncdg@10
     [[ "$output" == *"did you mean 'ndcg'"* ]]
     run -2 "$TANDEM" rerank --dataset . --run one.trec -o out.trec
@@ -233,7 +277,7 @@ END
     known="${output##*known: }"
     help=$("$TANDEM" eval -h | tr -s ' \n' ' ')
     IFS=',' read -ra names <<< "${known%)*}"
-    [ "${#names[@]}" -ge 7 ]
+    [ "${#names[@]}" -ge 40 ]
     for name in "${names[@]}"; do
         [[ "$help" == *"${name# }"* ]]
     done

@@ -22,7 +22,7 @@ static double value_of(const char *name, const tandem_judged_query *judged, cons
 {
     tandem_metric metric;
     assert_int_equal(tandem_metric_parse(&metric, name), 0);
-    return tandem_metric_query(&metric, judged, ranking);
+    return tandem_metric_query(&metric, judged, ranking, NULL);
 }
 
 static void is(const char *name, const tandem_judged_query *judged, const tandem_ranking *ranking, double expected)
@@ -80,20 +80,133 @@ static void test_depth_beyond_the_results(void **state)
     is("rprec", &(tandem_judged_query){"q", four, 4}, &(tandem_ranking){"q", two, 2}, 1.0 / 4);
 }
 
-static const char *const every_metric[] = {"ndcg",        "ndcg@10", "recall@10", "map",   "map@10",
-                                           "precision@5", "mrr",     "mrr@10",    "rprec", "success@5"};
+/* Relevant a, c, d, of which a and c are at ranks 2 and 5; b at rank 3 and no other is judged not relevant. */
+static void test_the_rest_of_trec_eval_by_hand(void **state)
+{
+    (void)state;
+    is("bpref", &judged, &ranking, (1.0 + (1.0 - 1.0 / 1.0)) / 3);
+    is("iprec@0", &judged, &ranking, 1.0 / 2);
+    is("iprec@0.5", &judged, &ranking, 2.0 / 5); /* 1.5 of 3 is 2 */
+    is("iprec_at_recall_1.00", &judged, &ranking, 0.0);
+    is("11pt_avg.0,.5", &judged, &ranking, (1.0 / 2 + 2.0 / 5) / 2);
+    is("rprec_mult@0.5", &judged, &ranking, 1.0 / 2); /* 1.5 + 0.9 is 2 */
+    is("rprec_mult@2", &judged, &ranking, 2.0 / 6);
+    /* at rank 2 nothing above is of the pool; at 5 a, b, and n that was not drawn */
+    is("infAP", &judged, &ranking, (1.0 / 2 + 1.0 / 5 + (4.0 / 5) * (3.0 / 4) * (1.00001 / 2.00002)) / 3);
+    is("binG", &judged, &ranking, (1 / log2(3) + 1 / log2(5)) / 3);
+    /* the ideal ranking has 3, 5, 6, 7, 8 so far, this one 0, 3, 3, 3, 4 */
+    is("G", &judged, &ranking, (3 / log2(2 + 5 - 3) + 1 / log2(2 + 8 - 4)) / 6);
+    is("utility", &judged, &ranking, 2.0 - 3.0);
+    is("utility.2,-1,-3,0", &judged, &ranking, 2 * 2.0 - 3.0 - 3.0);
+    is("set_P", &judged, &ranking, 2.0 / 5);
+    is("set_recall", &judged, &ranking, 2.0 / 3);
+    is("set_relative_P", &judged, &ranking, 2.0 / 3);
+    is("set_map", &judged, &ranking, 4.0 / 15);
+    is("set_F", &judged, &ranking, 2 * (2.0 / 5) * (2.0 / 3) / (2.0 / 5 + 2.0 / 3));
+    is("set_F.3", &judged, &ranking, 4 * (2.0 / 5) * (2.0 / 3) / (3 * 2.0 / 5 + 2.0 / 3));
+    is("num_nonrel_judged_ret", &judged, &ranking, 1);
+    is("yaap", &judged, &ranking, log((1 + 0.9) / (1 + 3 - 0.9)));
+    is("unjudged@5", &judged, &ranking, 2.0 / 5); /* x, and n with its negative grade */
+    is("unj_10", &judged, &ranking, 2.0 / 10);
+    /* gains over 3: a 1 at weight p, c 1/3 at p^4 */
+    is("rbp.p=0.5", &judged, &ranking, 0.5 * (0.5 + pow(0.5, 4) / 3));
+    is("rbp_resid.p=0.5", &judged, &ranking, pow(0.5, 5) + 0.5 * (1 + pow(0.5, 3)));
+}
+
+static void test_gains(void **state)
+{
+    (void)state;
+    double reached = 3 / log2(3) + 1 / log2(6), ideal = 3 / log2(2) + 2 / log2(3) + 1 / log2(4);
+    is("dcg", &judged, &ranking, reached);
+    is("ideal_dcg", &judged, &ranking, ideal);
+    is("dcg.3=10,0=0.5", &judged, &ranking, 10 / log2(3) + 0.5 / log2(4) + 1 / log2(6));
+    is("ndcg.1=9", &judged, &ranking, (3 / log2(3) + 9 / log2(6)) / (9 / log2(2) + 3 / log2(3) + 2 / log2(4)));
+    /* at a: 3/log2(3) over the ideal of two; at c; and d, not retrieved */
+    is("ndcg_rel", &judged, &ranking, ((3 / log2(3)) / (3 + 2 / log2(3)) + 2 * reached / ideal) / 3);
+    /* after 3, after 2, after 1, and at the end, two beyond */
+    is("Rndcg", &judged, &ranking, (0 + (3 / log2(3)) / (3 + 2 / log2(3)) + (3 / log2(3)) / ideal + reached / ideal) / 4);
+    is("ndcg_exp", &judged, &ranking, (7 / log2(3) + 1 / log2(6)) / (7 + 3 / log2(3) + 1 / log2(4)));
+    is("ndcg_exp@2", &judged, &ranking, (7 / log2(3)) / (7 + 3 / log2(3)));
+    const tandem_judgment huge[] = {{"a", 5000}, {"b", 4999}};
+    is("ndcg_exp", &(tandem_judged_query){"q", huge, 2}, &ranking, (1 / log2(3) + 0.5 / log2(4)) / (1 + 0.5 / log2(3)));
+}
+
+static void test_what_search_adds(void **state)
+{
+    (void)state;
+    is("judged@1", &judged, &ranking, 0.0);
+    is("judged@5", &judged, &ranking, 4.0 / 5); /* a negative grade is a judgment */
+    is("judged@100", &judged, &ranking, 4.0 / 5);
+    is("recall_cap@2", &judged, &ranking, 1.0 / 2);
+    is("recall_cap@100", &judged, &ranking, 2.0 / 3);
+    is("hit_rate@1", &judged, &ranking, 0.0);
+}
+
+static double value_with(const char *name, const tandem_ranking *results_of, tandem_score_options options)
+{
+    tandem_metric metric;
+    assert_int_equal(tandem_metric_parse(&metric, name), 0);
+    return tandem_metric_query(&metric, &judged, results_of, &options);
+}
+
+static void test_options_of_scoring(void **state)
+{
+    (void)state;
+    assert_true(value_with("mrr", &ranking, (tandem_score_options){.level = 4}) == 0.0);
+    assert_true(value_with("recall@5", &ranking, (tandem_score_options){.level = 2}) == 0.5);
+    assert_true(value_with("ndcg", &ranking, (tandem_score_options){.level = 2}) == value_of("ndcg", &judged, &ranking));
+    assert_true(value_with("recall@5", &ranking, (tandem_score_options){.level = 1, .depth = 4}) == 1.0 / 3);
+    /* x and n are dropped: a, b, c stay */
+    assert_true(value_with("set_P", &ranking, (tandem_score_options){.level = 1, .judged_only = true}) == 2.0 / 3);
+    /* the depth is cut first: a and b stay */
+    tandem_score_options both = {.level = 1, .judged_only = true, .depth = 4};
+    assert_true(value_with("num_ret", &ranking, both) == 2.0);
+    const tandem_result self[] = {{"q", 9}, {"a", 4}};
+    const tandem_ranking with_self = {"q", self, 2};
+    tandem_score_options first = {.level = 1, .depth = 1};
+    assert_true(value_with("mrr", &with_self, first) == 0.0);
+    first.exclude_self = true;
+    assert_true(value_with("mrr", &with_self, first) == 1.0);
+}
+
+static void test_the_relevance_string(void **state)
+{
+    (void)state;
+    const tandem_judgment many[] = {{"a", 9}, {"b", 10}, {"n", -7}, {"c", 0}};
+    tandem_buffer text = TANDEM_BUFFER_INIT;
+    assert_int_equal(tandem_relevance_string(&text, &(tandem_judged_query){"q", many, 4}, &ranking, NULL, 10), 0);
+    assert_string_equal(text.data, "-9>.0");
+    tandem_buffer_clear(&text);
+    assert_int_equal(tandem_relevance_string(&text, &judged, &ranking, NULL, 2), 0);
+    assert_string_equal(text.data, "-3");
+    tandem_buffer_free(&text);
+}
+
+/* All but those that count or weigh what is there: the numbers, and unjudged, judged, rbp, rbp_resid, utility, yaap. */
+static const char *const every_metric[] = {
+    "ndcg",     "ndcg@10",   "recall@10", "map",  "map@10",   "precision@5", "mrr",            "mrr@10",     "rprec",
+    "success@5", "bpref",    "iprec@0",   "infAP", "gm_map",  "gm_bpref",    "rprec_mult@0.2", "11pt_avg",   "binG",
+    "G",        "dcg",       "ndcg_rel",  "Rndcg", "set_P",   "set_recall",  "set_map",        "set_F",      "set_relative_P",
+    "ndcg_exp", "ndcg_exp@3", "recall_cap@3"};
 
 static void test_nothing_relevant_or_nothing_retrieved_is_zero(void **state)
 {
     (void)state;
     const tandem_judgment none[] = {{"a", 0}, {"b", -2}};
+    const tandem_judgment negative[] = {{"a", -1}, {"b", -2}};
     const tandem_ranking nothing = {"q", NULL, 0};
     for (size_t i = 0; i < sizeof every_metric / sizeof *every_metric; i++) {
         is(every_metric[i], &(tandem_judged_query){"q", none, 2}, &ranking, 0.0);
+        is(every_metric[i], &(tandem_judged_query){"q", negative, 2}, &ranking, 0.0);
         is(every_metric[i], &(tandem_judged_query){"q", NULL, 0}, &ranking, 0.0);
         is(every_metric[i], &judged, NULL, 0.0);
         is(every_metric[i], &judged, &nothing, 0.0);
     }
+    is("rbp", &judged, NULL, 0.0);
+    is("rbp_resid", &judged, NULL, 0.0);
+    is("utility", &judged, NULL, 0.0);
+    is("judged@10", &judged, NULL, 0.0);
+    is("yaap", &judged, NULL, log(1.0 / 4));
 }
 
 static void test_names(void **state)
@@ -104,6 +217,8 @@ static void test_names(void **state)
         {"recall_100", "recall@100"}, {"P_5", "precision@5"}, {"p@5", "precision@5"},     {"map", "map"},
         {"map_cut_7", "map@7"},    {"MAP@7", "map@7"},      {"recip_rank", "mrr"},      {"MRR@10", "mrr@10"},
         {"Rprec", "rprec"},        {"success_5", "success@5"}, {"hit@5", "success@5"},
+        {"P.5", "precision@5"},    {"ndcg_cut.23.4", "ndcg@23"}, {"recip_rank_10", "mrr@10"}, {"iprec_at_recall_0.20", "iprec@0.20"},
+        {"iprec.0.2", "iprec@0.20"}, {"11pt_avg", "11pt_avg"}, {"relative_P_5", "recall_cap@5"}, {"ndcg.1=3,2=9", "ndcg_1=3,2=9"},
     };
     for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
         tandem_metric metric;
@@ -120,6 +235,11 @@ static void test_names_that_are_none(void **state)
         {"ndcg@0", "found '0'"},             {"ndcg@1x", "found '1x'"},      {"ndcg@-1", "found '-1'"},
         {"ndcg@99999999999999999999", "from 1 to 1000000000"},
         {"recall", "as in 'recall@10'"},     {"precision", "needs a cutoff"}, {"rprec@5", "takes no cutoff"},
+        {"relstring", "is a text"},          {"P.5,10", "found '5,10'"},      {"iprec", "as in 'iprec@0.5'"},
+        {"utility.1,2", "expected parameters as in '1,-1,0,0', found '1,2'"}, {"ndcg.-1=3", "GRADE=GAIN with a grade from 0"},
+        {"ndcg.1=x", "found '1=x'"},         {"ndcg.1=2,1=3", "two gains of grade 1"}, {"rbp.p=1.5", "p between 0 and 1"},
+        {"iprec@nan", "expected a number"}, {"bpref.1", "takes no parameter"},
+        {"11pt_avg.1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17", "more than 16 parameters"},
         {"an_unusually_long_name_of_a_metric@10", "unknown metric"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -131,16 +251,86 @@ static void test_names_that_are_none(void **state)
     }
 }
 
+static void lists_as(const char *list, tandem_metric_range allowed, const char *expected)
+{
+    tandem_metric *metrics;
+    size_t count;
+    tandem_buffer names = TANDEM_BUFFER_INIT;
+    assert_int_equal(tandem_metrics_parse(&metrics, &count, list, allowed), 0);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(tandem_buffer_printf(&names, "%s%s", i ? " " : "", metrics[i].name), 0);
+    }
+    assert_string_equal(names.data, expected);
+    tandem_buffer_free(&names);
+    free(metrics);
+}
+
+static void test_lists(void **state)
+{
+    (void)state;
+    lists_as("map,P.5,10,mrr@3,ndcg.1=2,3=4,rbp.p=0.8,1=2,11pt_avg", TANDEM_METRICS_MEANS,
+             "map precision@5 precision@10 mrr@3 ndcg_1=2,3=4 rbp_p=0.8,1=2 11pt_avg");
+    lists_as("ndcg@10,100,map", TANDEM_METRICS_MEANS, "ndcg@10 ndcg@100 map");
+    lists_as("success,success@3", TANDEM_METRICS_MEANS, "success@3");
+    lists_as("success@3,success", TANDEM_METRICS_MEANS, "success@3");
+    lists_as("set,map", TANDEM_METRICS_ALL,
+             "runid num_q num_ret num_rel num_rel_ret utility set_P set_relative_P set_recall set_map set_F map");
+    lists_as("set,num_q,relstring.3", TANDEM_METRICS_ALL,
+             "runid num_q num_ret num_rel num_rel_ret utility set_P set_relative_P set_recall set_map set_F relstring_3");
+    lists_as("set", TANDEM_METRICS_MEANS, "utility set_P set_relative_P set_recall set_map set_F");
+    lists_as("set", TANDEM_METRICS_NUMBERS,
+             "num_q num_ret num_rel num_rel_ret utility set_P set_relative_P set_recall set_map set_F");
+    static const char *const wrong[][2] = {
+        {"map,MAP", "'map' is asked for twice"}, {"P.5,5", "'precision@5' is asked for twice"}, {"map,", "unknown metric ''"},
+        {"relstring", "is a text"}, {"gm_map", "no mean over queries"}, {"judged", "needs a cutoff"}, {"P.5,x", "unknown metric 'x'"}, {"ndcg@10,0", "found '0'"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        tandem_metric *metrics;
+        size_t count;
+        assert_int_equal(tandem_metrics_parse(&metrics, &count, wrong[i][0], TANDEM_METRICS_MEANS), TANDEM_USAGE);
+        assert_null(metrics);
+        if (!strstr(tandem_error_message(), wrong[i][1])) {
+            fail_msg("'%s': expected '%s' in '%s'", wrong[i][0], wrong[i][1], tandem_error_message());
+        }
+    }
+}
+
+static void test_summaries(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        double expected;
+    } cases[] = {{"map", 0.25}, {"num_ret", 0.5}, {"num_q", 0.5}};
+    const double values[] = {0.5, 0.0};
+    tandem_metric metric;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(tandem_metric_parse(&metric, cases[i].name), 0);
+        assert_true(tandem_metric_summarize(&metric, values, 2) == cases[i].expected);
+    }
+    assert_int_equal(tandem_metric_parse(&metric, "gm_map"), 0);
+    assert_true(fabs(tandem_metric_summarize(&metric, values, 2) - sqrt(0.5 * 0.00001)) < EXACT);
+}
+
+/* docs/evaluation.md has a row for each metric, with trec_eval's name. */
 static void test_every_row_is_described(void **state)
 {
     (void)state;
-    size_t count = 0;
-    const char *definition, *spelling;
-    while ((spelling = tandem_metric_describe(count, &definition))) {
-        assert_true(*spelling && *definition);
+    size_t count = 0, size;
+    const char *definition, *spelling, *trec_name, *source = getenv("TANDEM_SOURCE");
+    char *page, *path = tandem_path_join(source ? source : ".", "docs/evaluation.md");
+    assert_int_equal(tandem_file_read(&page, &size, path), 0);
+    while ((spelling = tandem_metric_describe(count, &trec_name, &definition))) {
+        char row[96];
+        snprintf(row, sizeof row, trec_name ? "| `%s` | `%s` |" : "| `%s` | |", spelling, trec_name);
+        if (!strstr(page, row) || !*definition) {
+            fail_msg("docs/evaluation.md has no '%s'", row);
+        }
         count++;
     }
-    assert_int_equal(count, 7);
+    assert_true(count > 40);
+    free(page);
+    free(path);
 }
 
 /* ---- all queries ------------------------------------------------------------------- */
@@ -177,7 +367,7 @@ static void test_means_over_all_or_common_queries(void **state)
     assert_int_equal(tandem_metric_parse(&metrics[0], "mrr"), 0);
     assert_int_equal(tandem_metric_parse(&metrics[1], "success@1"), 0);
 
-    assert_int_equal(tandem_scores_compute(&scores, qrels, run, metrics, 2, true), 0);
+    assert_int_equal(tandem_scores_compute(&scores, qrels, run, metrics, 2, NULL), 0);
     assert_int_equal(scores.query_count, 4);
     assert_int_equal(scores.missing, 1);
     assert_int_equal(scores.unjudged, 1);
@@ -189,7 +379,7 @@ static void test_means_over_all_or_common_queries(void **state)
     assert_true(scores.means[0] == 1.5 / 4 && scores.means[1] == 0.25);
     tandem_scores_free(&scores);
 
-    assert_int_equal(tandem_scores_compute(&scores, qrels, run, metrics, 2, false), 0);
+    assert_int_equal(tandem_scores_compute(&scores, qrels, run, metrics, 2, &(tandem_score_options){.common = true, .level = 1}), 0);
     assert_int_equal(scores.query_count, 3);
     assert_int_equal(scores.missing, 1);
     assert_string_equal(scores.query_ids[1], "q3");
@@ -198,7 +388,7 @@ static void test_means_over_all_or_common_queries(void **state)
     tandem_run_free(run);
 
     run = make_run((const char *[]){"other"}, 1);
-    assert_int_equal(tandem_scores_compute(&scores, qrels, run, metrics, 2, true), TANDEM_ERROR);
+    assert_int_equal(tandem_scores_compute(&scores, qrels, run, metrics, 2, NULL), TANDEM_ERROR);
     assert_non_null(strstr(tandem_error_message(), "none of the run's queries (1) is among those of the qrels (4)"));
     assert_null(scores.values);
     tandem_run_free(run);
@@ -211,9 +401,16 @@ int main(void)
         cmocka_unit_test(test_ndcg_by_hand),
         cmocka_unit_test(test_binary_metrics_by_hand),
         cmocka_unit_test(test_depth_beyond_the_results),
+        cmocka_unit_test(test_the_rest_of_trec_eval_by_hand),
+        cmocka_unit_test(test_gains),
+        cmocka_unit_test(test_what_search_adds),
+        cmocka_unit_test(test_options_of_scoring),
+        cmocka_unit_test(test_the_relevance_string),
         cmocka_unit_test(test_nothing_relevant_or_nothing_retrieved_is_zero),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_names_that_are_none),
+        cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_summaries),
         cmocka_unit_test(test_every_row_is_described),
         cmocka_unit_test(test_means_over_all_or_common_queries),
     };
