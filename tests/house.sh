@@ -109,5 +109,8 @@ tracked() {
 report "no path of somebody's machine" \
     "$(tracked | grep -v '\.gitignore$' | xargs -r -d '\n' grep -InE '(^|[^[:alnum:]_.~-])/(home|root|work|Users)/')"
 
+report "no marks of a merge left" \
+    "$(tracked | xargs -r -d '\n' grep -InE '^(<<<<<<<|>>>>>>>)( |$)')"
+
 echo "1..$number"
 [ "$failures" -eq 0 ]
