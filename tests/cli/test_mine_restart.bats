@@ -52,7 +52,7 @@ mine() {
     mine --block 60 -q -o alone.jsonl
     # Killed when both blocks are there: the whole, not compressed, is larger than a file may be.
     [ "$(stat -c %s alone.jsonl)" -gt 65536 ]
-    run bash -c "ulimit -f 64; $(declare -f mine); mine --block 60 -q -o out.jsonl"
+    run bash -c 'ulimit -f 64; exec "$TANDEM" mine "$@"' mine "${settings[@]}" --block 60 -q -o out.jsonl
     [ "$status" -ne 0 ] && [ ! -e out.jsonl ]
     [ "$(ls out.jsonl.partial | grep -c 'block-.*\.json$')" -eq 2 ]
     mv out.jsonl.partial kept
