@@ -416,7 +416,8 @@ static void concurrent_writers(void **state)
     assert_string_equal(said, ""); /* nobody met half of an entry */
     free(said);
     tandem_text *all = number_texts(0, 3000);
-    make_and_compare(all, 2400, NULL, 0, 0); /* 8 rounds left 2,700 texts in lists that are sound */
+    /* Whichever process came last, the entry that it left has these texts. */
+    make_and_compare(all + 300, 2100, NULL, 0, 0);
     free_texts(all, 3000);
 }
 
