@@ -242,13 +242,14 @@ static int gather(reader *r)
     return TANDEM_OK;
 }
 
-static int check_documents(reader *r, const open_query *query, const tandem_result *results)
+/* `seen` is any map; it is emptied. */
+static int check_documents(const reader *r, const open_query *query, const tandem_result *results, tandem_strmap *seen)
 {
-    TANDEM_TRY(tandem_strmap_reset(r->by_id, query->count));
+    TANDEM_TRY(tandem_strmap_reset(seen, query->count));
     for (size_t i = 0; i < query->count; i++) {
         const char *id = results[i].document_id;
         size_t before;
-        int rc = tandem_strmap_add(r->by_id, id, strlen(id), i, &before);
+        int rc = tandem_strmap_add(seen, id, strlen(id), i, &before);
         if (rc == 0) {
             return tandem_error("%s:%zu: document '%s' of query '%s' is in line %zu already", r->path, line_of(r, id),
                                 id, query->id, line_of(r, results[before].document_id));
@@ -256,6 +257,33 @@ static int check_documents(reader *r, const open_query *query, const tandem_resu
         TANDEM_TRY(rc);
     }
     return TANDEM_OK;
+}
+
+/* All queries, in parallel; of several that are wrong the first one's message is kept. */
+static int rank_queries(const reader *r)
+{
+    size_t failed = SIZE_MAX;
+#pragma omp parallel
+    {
+        tandem_strmap *seen = tandem_strmap_new(0);
+#pragma omp for schedule(dynamic, 16)
+        for (size_t i = 0; i < r->query_count; i++) {
+            tandem_result *results = r->run->results + (r->run->rankings[i].results - r->run->results);
+            if (!seen || check_documents(r, &r->queries[i], results, seen) < 0) {
+#pragma omp critical(rank_queries)
+                failed = i < failed ? i : failed;
+            } else {
+                tandem_run_rank(results, r->queries[i].count);
+            }
+        }
+        tandem_strmap_free(seen);
+    }
+    if (failed == SIZE_MAX) {
+        return TANDEM_OK;
+    }
+    /* Its message is of the thread that met it: once more here. */
+    TANDEM_TRY(check_documents(r, &r->queries[failed], r->run->rankings[failed].results, r->by_id));
+    return tandem_error("%s: out of memory", r->path);
 }
 
 static int close_queries(reader *r)
@@ -266,11 +294,10 @@ static int close_queries(reader *r)
     tandem_result *results = r->run->results;
     for (size_t i = 0; i < r->query_count; i++) {
         const open_query *query = &r->queries[i];
-        TANDEM_TRY(check_documents(r, query, results));
-        tandem_run_rank(results, query->count);
         TANDEM_TRY(tandem_run_append(r->run, query->id, results, query->count));
         results += query->count;
     }
+    TANDEM_TRY(rank_queries(r));
     return tandem_run_order(r->run);
 }
 
