@@ -109,7 +109,10 @@ int main(int count, char **arguments)
         return 2;
     }
     tandem_machine_set_threads((size_t)threads);
-    int rc = run(&b, arguments);
+    int rc = tandem_torch_init();
+    if (rc == TANDEM_OK) {
+        rc = run(&b, arguments);
+    }
     if (rc < 0) {
         fprintf(stderr, "bench_search: %s\n", tandem_error_message());
     }

@@ -179,6 +179,7 @@ static int config_json(cJSON *parent, const char *name, const tandem_train_confi
 static int write_json(const results *res, const recipe *r)
 {
     char hex[TANDEM_HASH_HEX];
+    TANDEM_TRY(tandem_torch_init()); /* for its version */
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "dataset", r->settings.dataset);
     tandem_hash_hex(r->data_key, hex);

@@ -33,8 +33,9 @@ if(EXISTS ${torch_lib}/libtorch_cuda.so)
     -Wl,--no-as-needed ${torch_lib}/libtorch_cuda.so ${torch_lib}/libc10_cuda.so -Wl,--as-needed)
 endif()
 add_library(tandem::torch ALIAS tandem_torch_interface)
-list(APPEND CMAKE_BUILD_RPATH ${torch_lib})
-list(APPEND CMAKE_INSTALL_RPATH ${torch_lib})
+# Beside libtorch the module that is loaded at run time.
+list(APPEND CMAKE_BUILD_RPATH ${torch_lib} ${CMAKE_BINARY_DIR})
+list(APPEND CMAKE_INSTALL_RPATH ${torch_lib} $ORIGIN/../lib/tandem)
 
 # Wheels carry their own libgomp; other builds use the system's.
 # clang would emit calls to a runtime of its own: it builds without OpenMP (fuzz preset).

@@ -267,6 +267,7 @@ int tandem_index_search(tandem_hits *out, const tandem_index *index, const float
     if (nq == 0 || index->count == 0) {
         return TANDEM_OK;
     }
+    TANDEM_TRY(tandem_torch_init());
     double longest, *norms = tandem_alloc(nq, sizeof *norms);
     int rc = norms ? tandem_row_norms(norms, &longest, queries, nq, index->dim, "query") : TANDEM_ERROR;
     TANDEM_TRY_GOTO(rc, done, rc);

@@ -216,7 +216,9 @@ void tandem_model_free(tandem_model *model)
     if (model == NULL) {
         return;
     }
-    tandem_encoder_free(model->encoder);
+    if (model->encoder) {
+        tandem_encoder_free(model->encoder);
+    }
     tandem_tokenizer_free(model->tokenizer);
     for (size_t i = 0; i < model->spare_count; i++) {
         free(model->spare[i].data);

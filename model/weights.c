@@ -281,6 +281,7 @@ static int report_problems(const tandem_model *model, reading *source)
 
 static int copy_weights(tandem_model *model, const tandem_weight_entry *const *entries, uint64_t seed)
 {
+    TANDEM_TRY(tandem_torch_init());
     TANDEM_TRY(tandem_encoder_new(&model->encoder, &model->spec, model->arena_floats));
     float *arena = tandem_encoder_parameters(model->encoder);
     for (size_t i = 0; i < model->parameter_count; i++) {

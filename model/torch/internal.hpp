@@ -45,13 +45,15 @@ inline const at::Tensor &ref(const tandem_tensor *handle) {
 /* As tandem_op_normalize. */
 at::Tensor unit_rows(const at::Tensor &x);
 
-/* Every entry of the shim runs its body through this: libtorch is initialized,
- * gradients are recorded as the thread asked, and whatever is thrown becomes a
- * message that starts with the entry's name. */
+/* Once, before anything else: threads, memory, determinism. */
+int start() noexcept;
+
+/* Every entry of the shim runs its body through this: gradients are recorded as the
+ * thread asked, and whatever is thrown becomes a message that starts with the entry's
+ * name. */
 template <class Body>
 int guarded(const char *entry, Body &&body) noexcept {
     try {
-        TANDEM_TRY(tandem_torch_init());
         at::AutoGradMode mode(grad_enabled());
         return body();
     } catch (const c10::Error &error) {

@@ -5,7 +5,6 @@
 
 #include <cstring>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -35,15 +34,6 @@ void keep_freed_memory() {
     mallopt(M_ARENA_MAX, 1);
 }
 
-void start() {
-    keep_freed_memory();
-    at::set_num_threads(static_cast<int>(tandem_machine_threads()));
-    at::set_num_interop_threads(1);
-    at::globalContext().setDeterministicAlgorithms(true, false);
-    /* Uninitialized memory is never read here; filling it would cost a pass. */
-    at::globalContext().setDeterministicFillUninitializedMemory(false);
-}
-
 /* Removes the handle from its scope; the caller owns what is returned. */
 tandem_tensor *release(tandem_tensor *handle) {
     if (handle->scope != 0) {
@@ -56,6 +46,18 @@ tandem_tensor *release(tandem_tensor *handle) {
 } // namespace
 
 namespace tandem {
+
+int start() noexcept {
+    return guarded("libtorch cannot be started", [] {
+        keep_freed_memory();
+        at::set_num_threads(static_cast<int>(tandem_machine_threads()));
+        at::set_num_interop_threads(1);
+        at::globalContext().setDeterministicAlgorithms(true, false);
+        /* Uninitialized memory is never read here; filling it would cost a pass. */
+        at::globalContext().setDeterministicFillUninitializedMemory(false);
+        return TANDEM_OK;
+    });
+}
 
 bool grad_enabled() {
     return grad_on;
@@ -80,16 +82,6 @@ void give(tandem_tensor **out, at::Tensor tensor) {
 using tandem::give;
 using tandem::guarded;
 using tandem::ref;
-
-int tandem_torch_init(void) {
-    static std::once_flag once;
-    try {
-        std::call_once(once, start);
-        return TANDEM_OK;
-    } catch (const std::exception &error) {
-        return tandem_error("libtorch could not be started: %s", error.what());
-    }
-}
 
 const char *tandem_torch_version(void) {
     return TORCH_VERSION;

@@ -28,85 +28,101 @@
 extern "C" {
 #endif
 
+/* The functions are in a module of their own, which tandem_torch_init loads: libtorch takes a third of a second to
+ * start, and most commands need nothing of it. Outside the module a function is therefore a pointer, NULL until then;
+ * model/torch_module.c lists them. */
+#if defined(TANDEM_TORCH_MODULE)
+#define TANDEM_SHIM(type, name) __attribute__((visibility("default"))) type name
+#elif !defined(TANDEM_SHIM)
+#define TANDEM_SHIM(type, name) extern type(*name)
+#endif
+
 typedef struct tandem_tensor tandem_tensor;
 typedef struct tandem_encoder tandem_encoder;
 
 /* ---- runtime ---------------------------------------------------------------- */
-/* Idempotent: threads as tandem_machine_threads() says, one inter-op thread, memory
- * kept between steps (malloc gives nothing back), deterministic algorithms. Every
- * function below calls it first where needed. */
+/* To be called before any other function here; idempotent, from any thread. Loads the module and starts libtorch:
+ * threads as tandem_machine_threads() says, one inter-op thread, memory kept between steps (malloc gives nothing
+ * back), deterministic algorithms. */
 int tandem_torch_init(void);
-const char *tandem_torch_version(void);
+TANDEM_SHIM(const char *, tandem_torch_version)(void);
 /* One line a fact: BLAS, CPU capability, threads. Borrowed. */
-const char *tandem_torch_build_info(void);
+TANDEM_SHIM(const char *, tandem_torch_build_info)(void);
 
 /* ---- handles and scopes -------------------------------------------------------- */
-int tandem_scope_begin(void);
-void tandem_scope_end(void); /* frees every handle of the innermost scope */
-void tandem_tensor_free(tandem_tensor *tensor); /* outside scopes; NULL is fine */
+TANDEM_SHIM(int, tandem_scope_begin)(void);
+TANDEM_SHIM(void, tandem_scope_end)(void); /* frees every handle of the innermost scope */
+TANDEM_SHIM(void, tandem_tensor_free)(tandem_tensor *tensor); /* outside scopes; NULL is fine */
 /* Takes `tensor` out of its scope: the caller frees it from now on. */
-void tandem_scope_keep(tandem_tensor *tensor);
+TANDEM_SHIM(void, tandem_scope_keep)(tandem_tensor *tensor);
 
-int tandem_grad_enable(int on); /* returns the previous value (0 or 1), never fails */
+TANDEM_SHIM(int, tandem_grad_enable)(int on); /* returns the previous value (0 or 1), never fails */
 
 /* ---- tensors ----------------------------------------------------------------------- */
 /* Copies `data`, of the given shape (at most 4 dimensions), row-major. */
-int tandem_tensor_from(tandem_tensor **out, const float *data, const int64_t *shape, int dims);
-int tandem_tensor_from_int64(tandem_tensor **out, const int64_t *data, const int64_t *shape, int dims);
-int tandem_tensor_from_bool(tandem_tensor **out, const bool *data, const int64_t *shape, int dims);
-int tandem_tensor_dims(const tandem_tensor *tensor);                /* never fails */
-int64_t tandem_tensor_size(const tandem_tensor *tensor, int dim);   /* never fails */
+TANDEM_SHIM(int, tandem_tensor_from)(tandem_tensor **out, const float *data, const int64_t *shape, int dims);
+TANDEM_SHIM(int, tandem_tensor_from_int64)(tandem_tensor **out, const int64_t *data, const int64_t *shape, int dims);
+TANDEM_SHIM(int, tandem_tensor_from_bool)(tandem_tensor **out, const bool *data, const int64_t *shape, int dims);
+TANDEM_SHIM(int, tandem_tensor_dims)(const tandem_tensor *tensor);                /* never fails */
+TANDEM_SHIM(int64_t, tandem_tensor_size)(const tandem_tensor *tensor, int dim);   /* never fails */
 /* Copies all elements, row-major, to `out` (float32). */
-int tandem_tensor_read(const tandem_tensor *tensor, float *out);
+TANDEM_SHIM(int, tandem_tensor_read)(const tandem_tensor *tensor, float *out);
 /* The value of a one-element tensor. */
-int tandem_tensor_item(const tandem_tensor *tensor, double *out);
+TANDEM_SHIM(int, tandem_tensor_item)(const tandem_tensor *tensor, double *out);
 
 /* Operations: as torch's of the same name; broadcasting as torch's. */
-int tandem_op_matmul(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b, bool transpose_b);
-int tandem_op_add(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b);
-int tandem_op_sub(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b);
-int tandem_op_mul(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b);
-int tandem_op_div(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b);
-int tandem_op_scale(tandem_tensor **out, const tandem_tensor *a, double factor);       /* a * factor */
-int tandem_op_shift(tandem_tensor **out, const tandem_tensor *a, double addend);       /* a + addend */
-int tandem_op_exp(tandem_tensor **out, const tandem_tensor *a);
-int tandem_op_log(tandem_tensor **out, const tandem_tensor *a);
-int tandem_op_sigmoid(tandem_tensor **out, const tandem_tensor *a);
-int tandem_op_softplus(tandem_tensor **out, const tandem_tensor *a); /* log(1 + e^a), stable */
-int tandem_op_relu(tandem_tensor **out, const tandem_tensor *a);
-int tandem_op_abs(tandem_tensor **out, const tandem_tensor *a); /* gradient 0 at 0 */
-int tandem_op_softmax(tandem_tensor **out, const tandem_tensor *a, int dim);
-int tandem_op_log_softmax(tandem_tensor **out, const tandem_tensor *a, int dim);
-int tandem_op_logsumexp(tandem_tensor **out, const tandem_tensor *a, int dim);
-int tandem_op_sum(tandem_tensor **out, const tandem_tensor *a);
-int tandem_op_mean(tandem_tensor **out, const tandem_tensor *a);
-int tandem_op_sum_dim(tandem_tensor **out, const tandem_tensor *a, int dim);
-int tandem_op_norm(tandem_tensor **out, const tandem_tensor *a); /* Euclidean, over the last dim; gradient 0 at 0 */
-int tandem_op_logcumsumexp(tandem_tensor **out, const tandem_tensor *a, int dim);
+TANDEM_SHIM(int, tandem_op_matmul)(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b,
+                                   bool transpose_b);
+TANDEM_SHIM(int, tandem_op_add)(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b);
+TANDEM_SHIM(int, tandem_op_sub)(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b);
+TANDEM_SHIM(int, tandem_op_mul)(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b);
+TANDEM_SHIM(int, tandem_op_div)(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b);
+TANDEM_SHIM(int, tandem_op_scale)(tandem_tensor **out, const tandem_tensor *a, double factor);       /* a * factor */
+TANDEM_SHIM(int, tandem_op_shift)(tandem_tensor **out, const tandem_tensor *a, double addend);       /* a + addend */
+TANDEM_SHIM(int, tandem_op_exp)(tandem_tensor **out, const tandem_tensor *a);
+TANDEM_SHIM(int, tandem_op_log)(tandem_tensor **out, const tandem_tensor *a);
+TANDEM_SHIM(int, tandem_op_sigmoid)(tandem_tensor **out, const tandem_tensor *a);
+TANDEM_SHIM(int, tandem_op_softplus)(tandem_tensor **out, const tandem_tensor *a); /* log(1 + e^a), stable */
+TANDEM_SHIM(int, tandem_op_relu)(tandem_tensor **out, const tandem_tensor *a);
+TANDEM_SHIM(int, tandem_op_abs)(tandem_tensor **out, const tandem_tensor *a); /* gradient 0 at 0 */
+TANDEM_SHIM(int, tandem_op_softmax)(tandem_tensor **out, const tandem_tensor *a, int dim);
+TANDEM_SHIM(int, tandem_op_log_softmax)(tandem_tensor **out, const tandem_tensor *a, int dim);
+TANDEM_SHIM(int, tandem_op_logsumexp)(tandem_tensor **out, const tandem_tensor *a, int dim);
+TANDEM_SHIM(int, tandem_op_sum)(tandem_tensor **out, const tandem_tensor *a);
+TANDEM_SHIM(int, tandem_op_mean)(tandem_tensor **out, const tandem_tensor *a);
+TANDEM_SHIM(int, tandem_op_sum_dim)(tandem_tensor **out, const tandem_tensor *a, int dim);
+/* Euclidean, over the last dim; gradient 0 at 0 */
+TANDEM_SHIM(int, tandem_op_norm)(tandem_tensor **out, const tandem_tensor *a);
+TANDEM_SHIM(int, tandem_op_logcumsumexp)(tandem_tensor **out, const tandem_tensor *a, int dim);
 /* Euclidean distances of all rows of `a` [n, dim] to all rows of `b` [m, dim], [n, m], from their differences, so that
  * near rows lose no digits; gradient 0 at 0. */
-int tandem_op_distances(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b);
-int tandem_op_greater(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b); /* a > b, a bool tensor */
-int tandem_op_normalize(tandem_tensor **out, const tandem_tensor *a); /* L2 over the last dim, eps 1e-12 */
-int tandem_op_cat(tandem_tensor **out, const tandem_tensor *const *parts, size_t count, int dim);
-int tandem_op_narrow(tandem_tensor **out, const tandem_tensor *a, int dim, int64_t start, int64_t length);
-int tandem_op_index_select(tandem_tensor **out, const tandem_tensor *a, int dim, const int64_t *index, size_t count);
-int tandem_op_reshape(tandem_tensor **out, const tandem_tensor *a, const int64_t *shape, int dims);
-int tandem_op_transpose(tandem_tensor **out, const tandem_tensor *a, int dim0, int dim1);
+TANDEM_SHIM(int, tandem_op_distances)(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b);
+/* a > b, a bool tensor */
+TANDEM_SHIM(int, tandem_op_greater)(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *b);
+/* L2 over the last dim, eps 1e-12 */
+TANDEM_SHIM(int, tandem_op_normalize)(tandem_tensor **out, const tandem_tensor *a);
+TANDEM_SHIM(int, tandem_op_cat)(tandem_tensor **out, const tandem_tensor *const *parts, size_t count, int dim);
+TANDEM_SHIM(int, tandem_op_narrow)(tandem_tensor **out, const tandem_tensor *a, int dim, int64_t start, int64_t length);
+TANDEM_SHIM(int, tandem_op_index_select)(tandem_tensor **out, const tandem_tensor *a, int dim, const int64_t *index,
+                                         size_t count);
+TANDEM_SHIM(int, tandem_op_reshape)(tandem_tensor **out, const tandem_tensor *a, const int64_t *shape, int dims);
+TANDEM_SHIM(int, tandem_op_transpose)(tandem_tensor **out, const tandem_tensor *a, int dim0, int dim1);
 /* Elements where `mask` (bool tensor) is true become `value`. */
-int tandem_op_masked_fill(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *mask, double value);
+TANDEM_SHIM(int, tandem_op_masked_fill)(tandem_tensor **out, const tandem_tensor *a, const tandem_tensor *mask,
+                                        double value);
 /* Mean over rows of -log softmax(logits)[label]; labels are int64 [rows]. */
-int tandem_op_cross_entropy(tandem_tensor **out, const tandem_tensor *logits, const tandem_tensor *labels);
-int tandem_op_detach(tandem_tensor **out, const tandem_tensor *a);
+TANDEM_SHIM(int, tandem_op_cross_entropy)(tandem_tensor **out, const tandem_tensor *logits,
+                                          const tandem_tensor *labels);
+TANDEM_SHIM(int, tandem_op_detach)(tandem_tensor **out, const tandem_tensor *a);
 /* A leaf with the values of `a` that records gradients (for tests and GradCache). */
-int tandem_op_leaf(tandem_tensor **out, const tandem_tensor *a);
+TANDEM_SHIM(int, tandem_op_leaf)(tandem_tensor **out, const tandem_tensor *a);
 /* The gradient that backward left in a leaf, zeros if none. */
-int tandem_tensor_grad(tandem_tensor **out, const tandem_tensor *leaf);
+TANDEM_SHIM(int, tandem_tensor_grad)(tandem_tensor **out, const tandem_tensor *leaf);
 
 /* Adds d loss / d parameter into the gradient arenas (and leaves). */
-int tandem_backward(const tandem_tensor *loss);
+TANDEM_SHIM(int, tandem_backward)(const tandem_tensor *loss);
 /* The vector-Jacobian product: backward from `output` with `gradient` of its shape. */
-int tandem_backward_with(const tandem_tensor *output, const tandem_tensor *gradient);
+TANDEM_SHIM(int, tandem_backward_with)(const tandem_tensor *output, const tandem_tensor *gradient);
 
 /* ---- encoder -------------------------------------------------------------------------- */
 typedef enum {
@@ -185,27 +201,27 @@ typedef struct {
 /* Makes an encoder whose parameters and gradients are views of two arenas of
  * `arena_floats` floats, which it owns (64-byte aligned, zeroed). Gradients are
  * allocated at the first tandem_encoder_gradients call. */
-int tandem_encoder_new(tandem_encoder **out, const tandem_encoder_spec *spec, size_t arena_floats);
-void tandem_encoder_free(tandem_encoder *encoder); /* NULL is fine */
-float *tandem_encoder_parameters(tandem_encoder *encoder); /* borrowed, [arena_floats] */
+TANDEM_SHIM(int, tandem_encoder_new)(tandem_encoder **out, const tandem_encoder_spec *spec, size_t arena_floats);
+TANDEM_SHIM(void, tandem_encoder_free)(tandem_encoder *encoder); /* NULL is fine */
+TANDEM_SHIM(float *, tandem_encoder_parameters)(tandem_encoder *encoder); /* borrowed, [arena_floats] */
 /* Borrowed, [arena_floats]; allocates and zeroes on the first call and makes every
  * parameter record gradients. NULL with the message set. */
-float *tandem_encoder_gradients(tandem_encoder *encoder);
+TANDEM_SHIM(float *, tandem_encoder_gradients)(tandem_encoder *encoder);
 
 /* What the products of tokens and weights are computed in, in the layers and before them; fp32
  * until it is said, TANDEM_AUTO is as on this machine. Everything else is float32: in bf16 products
  * read rounded copies of activations, gradients and weights. */
-void tandem_encoder_set_precision(tandem_encoder *encoder, tandem_precision precision);
+TANDEM_SHIM(void, tandem_encoder_set_precision)(tandem_encoder *encoder, tandem_precision precision);
 /* To be called after every change of the parameters: forgets the rounded copies of weights. */
-void tandem_encoder_parameters_changed(tandem_encoder *encoder);
+TANDEM_SHIM(void, tandem_encoder_parameters_changed)(tandem_encoder *encoder);
 
 /* From now on the embeddings and the first `layers` layers record no gradients (-1: all parameters do):
  * nothing of their forward is kept, and backward ends above them. After tandem_encoder_gradients. */
-void tandem_encoder_freeze(tandem_encoder *encoder, int64_t layers);
+TANDEM_SHIM(void, tandem_encoder_freeze)(tandem_encoder *encoder, int64_t layers);
 /* With `on` a forward keeps of a layer its input alone; backward runs the layer again, with the same dropout,
  * so that every gradient is the same to the bit (Chen et al. 2016, Training deep nets with sublinear memory
  * cost). The encoder must still be there then. */
-void tandem_encoder_set_checkpointing(tandem_encoder *encoder, bool on);
+TANDEM_SHIM(void, tandem_encoder_set_checkpointing)(tandem_encoder *encoder, bool on);
 
 /* Dropout of one forward: masks are a pure function of (seed, step, site, row, column),
  * so a forward can be replayed and a run resumed with no generator state. */
@@ -220,33 +236,37 @@ typedef struct {
 
 /* Hidden states of the last layer, [batch.total, hidden]. Parameters record
  * gradients when tandem_grad_enable(1) holds. */
-int tandem_encoder_forward(tandem_tensor **out, tandem_encoder *encoder, const tandem_batch *batch, tandem_dropout dropout);
+TANDEM_SHIM(int, tandem_encoder_forward)(tandem_tensor **out, tandem_encoder *encoder, const tandem_batch *batch,
+                                         tandem_dropout dropout);
 
 /* [total, hidden] -> [count, hidden]; the modes as sentence-transformers defines
  * them (reference/sentence-transformers.md, section 5). */
-int tandem_encoder_pool(tandem_tensor **out, const tandem_tensor *hidden, const tandem_batch *batch, tandem_pooling pooling);
+TANDEM_SHIM(int, tandem_encoder_pool)(tandem_tensor **out, const tandem_tensor *hidden, const tandem_batch *batch,
+                                      tandem_pooling pooling);
 
 /* Pooled vectors, [count, modules' first `in`], through the spec's modules. */
-int tandem_encoder_modules(tandem_tensor **out, tandem_encoder *encoder, const tandem_tensor *pooled);
+TANDEM_SHIM(int, tandem_encoder_modules)(tandem_tensor **out, tandem_encoder *encoder, const tandem_tensor *pooled);
 
 /* Sequence classification logits, [count, labels]. */
-int tandem_encoder_classify(tandem_tensor **out, tandem_encoder *encoder, const tandem_tensor *hidden, const tandem_batch *batch, tandem_dropout dropout);
+TANDEM_SHIM(int, tandem_encoder_classify)(tandem_tensor **out, tandem_encoder *encoder, const tandem_tensor *hidden,
+                                          const tandem_batch *batch, tandem_dropout dropout);
 
 /* ---- positions, as the forward computes them: for writers of graphs ----------------- */
 /* out [positions, head_size]: of each position the cosines of the head_size / 2 angles
  * position * theta^(-2 i / head_size), then their sines (Su et al. 2021, RoFormer).
  * Angles are rounded to float32 as transformers rounds them: thousands of positions
  * away that shows, and checkpoints were trained with it. */
-int tandem_rotary_table(float *out, double theta, int64_t head_size, int64_t positions);
+TANDEM_SHIM(int, tandem_rotary_table)(float *out, double theta, int64_t head_size, int64_t positions);
 
 /* out [2 * span - 1]: the bucket of every key - query from 1 - span to span - 1 (Raffel et
  * al. 2020, T5, in both directions): half of the buckets for each sign; of those half
  * for single distances, the rest logarithmically up to `distance`. */
-int tandem_relative_buckets(int32_t *out, int64_t buckets, int64_t distance, int64_t span);
+TANDEM_SHIM(int, tandem_relative_buckets)(int32_t *out, int64_t buckets, int64_t distance, int64_t span);
 
 /* ---- plain matrices -------------------------------------------------------------------- */
 /* c[m, n] = a[m, k] * b[n, k]^T, row-major with leading dimensions lda, ldb, ldc. */
-int tandem_sgemm_nt(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b, int64_t ldb, float *c, int64_t ldc);
+TANDEM_SHIM(int, tandem_sgemm_nt)(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
+                                  int64_t ldb, float *c, int64_t ldc);
 
 #ifdef __cplusplus
 }

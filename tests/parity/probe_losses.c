@@ -175,6 +175,10 @@ int main(void)
 {
     char line[4096];
 
+    if (tandem_torch_init() < 0) {
+        fprintf(stderr, "%s\n", tandem_error_message());
+        return 1;
+    }
     tandem_grad_enable(1);
     while (fgets(line, sizeof line, stdin) != NULL && tandem_scope_begin() == 0) {
         line[strcspn(line, "\n")] = '\0';

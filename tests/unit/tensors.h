@@ -51,6 +51,13 @@ static inline void expect(const tandem_tensor *tensor, const float *values, size
     }
 }
 
+/* The setup of a group of tests: all functions of the shim may be called. */
+static inline int load_libtorch(void **state)
+{
+    (void)state;
+    return tandem_torch_init();
+}
+
 static inline int scope_setup(void **state)
 {
     (void)state;

@@ -454,5 +454,5 @@ int main(void)
         IN_SCOPE(test_encoder_refuses_batches),
         IN_SCOPE(test_encoder_refuses_specs),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, load_libtorch, NULL);
 }

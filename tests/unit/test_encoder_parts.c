@@ -243,5 +243,5 @@ int main(void)
         IN_SCOPE(test_modules),
         IN_SCOPE(test_head),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, load_libtorch, NULL);
 }

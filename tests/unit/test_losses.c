@@ -742,6 +742,12 @@ static void test_bad_groups_are_refused(void **state)
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, begin, end)
 
+static int load_libtorch(void **state)
+{
+    (void)state;
+    return tandem_torch_init();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -766,5 +772,5 @@ int main(void)
         TEST(test_bad_groups_are_refused),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, load_libtorch, NULL);
 }

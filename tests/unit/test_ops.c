@@ -120,11 +120,17 @@ static void test_wrong_shapes_are_errors(void **state)
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, begin, end)
 
+static int load_libtorch(void **state)
+{
+    (void)state;
+    return tandem_torch_init();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_norm), TEST(test_distances), TEST(test_logcumsumexp), TEST(test_greater), TEST(test_wrong_shapes_are_errors),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, load_libtorch, NULL);
 }
