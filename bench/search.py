@@ -1,32 +1,23 @@
-#!/usr/bin/env python
-"""Speed of tandem's exact search against the matrix product alone and against faiss's IndexFlatIP, side by side.
+"""Exact search beside the matrix product alone and faiss's IndexFlatIP, over random unit vectors.
 
-    search.py BENCH_SEARCH [--documents 100000] [--dim 384] [--queries 1024] [--threads 2] [--rounds 5]
+Hits are compared by the sum of their rows, which differs from faiss's where a rounding in float makes its order
+another."""
 
-Random unit vectors. All are measured in turns, and medians of the rounds are printed, with the medians of
-the rounds' ratios. Hits are compared by the sum of their rows, which differs from faiss's where a rounding in float
-makes its order another.
-"""
-
-import argparse
-import json
 import os
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
+
+from side import Row, Worker, answer, in_turns, median, python_worker, timed
+
+DIMENSIONS = 384
 
 
-def unit_vectors(count, dim, seed):
+def unit_vectors(count, seed):
     import numpy as np
 
-    rows = np.random.default_rng(seed).standard_normal((count, dim), dtype=np.float32)
+    rows = np.random.default_rng(seed).standard_normal((count, DIMENSIONS), dtype=np.float32)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def worker(documents_path, queries_path, threads):
-    """The answering side of faiss, as bench_search does."""
     os.environ["OPENBLAS_NUM_THREADS"] = threads  # read when faiss is loaded
     import faiss
     import numpy as np
@@ -35,81 +26,45 @@ def worker(documents_path, queries_path, threads):
     documents, queries = np.load(documents_path), np.load(queries_path)
     index = faiss.IndexFlatIP(documents.shape[1])
     index.add(documents)
-    for line in sys.stdin:
+
+    def measure(line):
         _, count, k = line.split()
-        wall, cpu = time.perf_counter(), time.process_time()
-        _, hits = index.search(queries[:int(count)], int(k))
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        print(json.dumps({"wall": wall, "cpu": cpu, "sum": int(hits.sum())}), flush=True)
+        (_, hits), wall, _ = timed(lambda: index.search(queries[:int(count)], int(k)))
+        return {"wall": wall, "sum": int(hits.sum())}
+
+    answer(measure)
 
 
-class Peer:
-    """A process that measures once each time it is asked."""
-
-    def __init__(self, command):
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def measure(self, what, queries, k):
-        self.process.stdin.write(f"{what} {queries} {k}\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            sys.exit(f"{self.process.args[0]}: ended with status {self.process.wait()}")
-        return json.loads(answer)
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def compare(peers, kinds, queries, k, rounds):
-    """`kinds`: what to measure; the first is what the others are compared with."""
-    runs = {kind: [] for kind in kinds}
-    for turn in range(rounds + 1):  # the first warms up
-        for kind in kinds:
-            result = peers["faiss" if kind == "faiss" else "tandem"].measure(kind, queries, k)
-            if turn > 0:
-                runs[kind].append(result)
-    print(f"{queries} queries, k {k}")
-    for kind in kinds:
-        wall, cpu = (statistics.median(run[key] for run in runs[kind]) for key in ("wall", "cpu"))
-        pairs = list(zip(runs[kind], runs[kinds[0]]))
-        ratios = [statistics.median(a[key] / b[key] for a, b in pairs) for key in ("wall", "cpu")]
-        print(f"  {kind:9} wall {1e3 * wall:8.2f} ms  cpu {1e3 * cpu:8.2f} ms  of {kinds[0]}'s: wall {ratios[0]:5.3f}, "
-              f"cpu {ratios[1]:5.3f}  sum of rows {runs[kind][0]['sum']}")
-
-
-def main():
-    if sys.argv[1:2] == ["--worker"]:
-        return worker(*sys.argv[2:])
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("program")
-    parser.add_argument("--documents", type=int, default=100000)
-    parser.add_argument("--dim", type=int, default=384)
-    parser.add_argument("--queries", type=int, default=1024)
-    parser.add_argument("--few", type=int, nargs="*", default=[1])
-    parser.add_argument("--k", type=int, nargs="+", default=[10, 100, 1000])
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
+def rows(context):
     import numpy as np
 
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [f"{folder}/documents.npy", f"{folder}/queries.npy"]
-        for seed, (path, count) in enumerate(zip(paths, (options.documents, options.queries))):
-            np.save(path, unit_vectors(count, options.dim, seed))
-        threads = str(options.threads)
-        peers = {"tandem": Peer([options.program, *paths, threads]),
-                 "faiss": Peer([sys.executable, __file__, "--worker", *paths, threads])}
-        for k in options.k:
-            compare(peers, ["product", "float32", "faiss"], options.queries, k, options.rounds)
-        for queries in options.few:
-            for k in options.k:
-                compare(peers, ["float32", "bfloat16", "int8", "faiss"], queries, k, options.rounds)
-        for peer in peers.values():
-            peer.close()
-    return 0
+    documents = context.size(131072, 50000, 2000)
+    queries = context.size(1024, 512, 16)
+    paths = [context.folder / "documents.npy", context.folder / "queries.npy"]
+    for seed, (path, count) in enumerate(zip(paths, (documents, queries))):
+        np.save(path, unit_vectors(count, seed))
+    with (Worker([context.build / "bench/bench_search", *paths, context.threads]) as tandem,
+          python_worker("search", *paths, context.threads) as faiss):
+        for k in context.size((10, 100, 1000), (100,), (10,)):
+            line = f"{queries} {k}"
+            turns = in_turns({"product": lambda: tandem(f"product {line}"), "tandem": lambda: tandem(f"float32 {line}"),
+                              "faiss": lambda: faiss(f"float32 {line}")}, context.rounds)
+            wall = {name: 1e3 * median(results, "wall") for name, results in turns.items()}
+            check(turns, queries * k)
+            yield Row("search", f"{queries:,} queries, {documents:,} documents, k {k}", "ms", wall["tandem"], "faiss",
+                      wall["faiss"], "the product alone", wall["product"] / wall["tandem"])
+        kinds = ("float32", "bfloat16", "int8")
+        turns = in_turns({kind: lambda kind=kind: tandem(f"{kind} 1 100") for kind in kinds}
+                         | {"faiss": lambda: faiss("float32 1 100")}, context.rounds)
+        for kind in kinds:
+            yield Row("search", f"1 query, k 100, stored in {kind}", "ms", 1e3 * median(turns[kind], "wall"), "faiss",
+                      1e3 * median(turns["faiss"], "wall"))
+            if turns[kind][0]["sum"] != turns["float32"][0]["sum"]:
+                raise SystemExit(f"search: other hits in {kind}")
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def check(turns, hits):
+    """The hits are the same but for those that a rounding of faiss's has swapped with the next beyond k."""
+    ours, theirs = turns["tandem"][0]["sum"], turns["faiss"][0]["sum"]
+    if abs(ours - theirs) > 1e-3 * hits * 131072:
+        raise SystemExit(f"search: hits differ, their rows' sum is {ours}, faiss's {theirs}")
