@@ -14,7 +14,7 @@ import tempfile
 
 from side import Context
 
-PARTS = ("tokenizing", "search", "score")
+PARTS = ("tokenizing", "starting", "training", "mining", "search", "score")
 
 
 def number(value):

@@ -40,6 +40,18 @@ class Context:
             documents = [json.loads(line) for line in itertools.islice(lines, count)]
         return [f"{document.get('title') or ''} {document['text']}".strip() for document in documents]
 
+    def pairs(self):
+        """(query, relevant document) of the training queries."""
+        if self.tiny:
+            return [(text[:40], text) for text in self.texts()]
+        with open(self.dataset / "queries.jsonl", encoding="utf-8") as lines:
+            queries = {query["_id"]: query["text"] for query in map(json.loads, lines)}
+        with open(self.dataset / "corpus.jsonl", encoding="utf-8") as lines:
+            texts = dict(zip((document["_id"] for document in map(json.loads, lines)), self.texts()))
+        judgments = (self.dataset / "qrels" / "train.tsv").read_text().splitlines()[1:]
+        judged = (line.split("\t") for line in judgments)
+        return [(queries[query], texts[document]) for query, document, grade in judged if int(grade) > 0]
+
     @staticmethod
     def needed(path, what):
         if path is None:
@@ -99,9 +111,11 @@ def python_worker(module, *arguments, **environment):
 
 
 def answer(measure):
-    """The other end of a Worker: one result of `measure(line)` for each line of standard input."""
+    """The other end of a Worker: one result of `measure(line)` for each line of standard input. What is printed
+    meanwhile goes to stderr."""
+    output, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
-        print(json.dumps(measure(line.strip())), flush=True)
+        print(json.dumps(measure(line.strip())), file=output, flush=True)
 
 
 def timed(function):

@@ -1,0 +1,120 @@
+"""Training steps beside sentence-transformers' own trainers, in fp32 on both sides and in bf16: 32 pairs of a query and its
+document with the multiple-negatives loss, and 32 pairs of a query and a document with binary cross-entropy.
+
+A step's seconds are between the ends of two steps, so that reading and batch building count; the first step does
+not. Peak memory is that of the whole process."""
+
+import json
+import pathlib
+import random
+import resource
+import shutil
+import statistics
+import time
+
+from side import Row, answer, in_turns, median, python_worker, run_program
+
+BATCH, NEGATIVES = 32, 3
+
+
+def sentence_transformers_trainer(kind, model_path, rows, limit, steps, folder, callbacks):
+    from datasets import Dataset
+    from sentence_transformers import (CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments, SentenceTransformer,
+                                       SentenceTransformerTrainer, SentenceTransformerTrainingArguments)
+    from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
+    from sentence_transformers.losses import MultipleNegativesRankingLoss
+
+    settings = dict(output_dir=folder, max_steps=steps, per_device_train_batch_size=BATCH, learning_rate=2e-5, save_strategy="no",
+                    report_to=[], logging_strategy="no", use_cpu=True, seed=13, disable_tqdm=True)
+    if kind == "bi":
+        model = SentenceTransformer(model_path, device="cpu")
+        model.max_seq_length = limit
+        return SentenceTransformerTrainer(
+            model=model, args=SentenceTransformerTrainingArguments(**settings, batch_sampler="no_duplicates"), callbacks=callbacks,
+            train_dataset=Dataset.from_dict({"anchor": [row[0] for row in rows], "positive": [row[1] for row in rows]}),
+            loss=MultipleNegativesRankingLoss(model))
+    model = CrossEncoder(model_path, num_labels=1, device="cpu", max_length=limit)
+    labelled = [(row[0], document, float(i == 0)) for row in rows for i, document in enumerate(row[1:])]
+    columns = {name: [row[i] for row in labelled] for i, name in enumerate(("query", "document", "label"))}
+    return CrossEncoderTrainer(model=model, args=CrossEncoderTrainingArguments(**settings), callbacks=callbacks,
+                               train_dataset=Dataset.from_dict(columns), loss=BinaryCrossEntropyLoss(model))
+
+
+def worker(kind, model_path, rows_path, threads, limit, steps, folder):
+    import torch
+    import transformers
+
+    torch.set_num_threads(int(threads))
+    transformers.logging.disable_progress_bar()
+
+    class Clock(transformers.TrainerCallback):
+        def __init__(self):
+            self.ends = []
+
+        def on_step_end(self, *_, **__):
+            self.ends.append(time.perf_counter())
+
+    rows = json.loads(pathlib.Path(rows_path).read_text())
+
+    def measure(_):
+        clock = Clock()
+        sentence_transformers_trainer(kind, model_path, rows, int(limit), int(steps), folder, [clock]).train()
+        return {"seconds": statistics.mean(b - a for a, b in zip(clock.ends, clock.ends[1:])),
+                "peak_rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+
+    answer(measure)
+
+
+def write_groups(path, rows):
+    with open(path, "w", encoding="utf-8") as file:
+        for i, (query, *documents) in enumerate(rows):
+            documents = [{"id": f"{i}-{j}", "text": text} for j, text in enumerate(documents)]
+            file.write(json.dumps({"query_id": str(i), "query": query, "positives": documents[:1],
+                                   "negatives": documents[1:]}) + "\n")
+
+
+def tandem_steps(context, kind, dtype, groups, limit):
+    output = context.folder / f"trained-{kind}"
+    loss, batch = ("mnrl", BATCH) if kind == "bi" else ("bce", BATCH // (1 + NEGATIVES))
+    config = {"model": str(context.model), "data": {"groups": str(groups), "negatives": 0 if kind == "bi" else NEGATIVES},
+              "max_length": limit, "loss": {"name": loss}, "batch_size": batch, "epochs": 1, "learning_rate": 2e-5,
+              "dtype": dtype, "seed": 13}
+    shutil.rmtree(output, ignore_errors=True)
+    path = context.folder / "config.json"
+    path.write_text(json.dumps(config))
+    result = run_program([context.tandem, "-q", "train", kind, path, "-o", output, "--threads", context.threads],
+                         TANDEM_CACHE="off")
+    lines = map(json.loads, (output / "metrics.jsonl").read_text().splitlines())
+    seconds = [line["seconds"] for line in lines if line["event"] == "step"]
+    return {"seconds": statistics.mean(seconds[1:]), "peak_rss": result["peak_rss"]}
+
+
+def rows(context):
+    import accelerate  # noqa: F401  what the trainers need
+    import datasets  # noqa: F401
+    import sentence_transformers  # noqa: F401
+
+    limit, steps = context.size(256, 256, 32), context.size(9, 5, 3)
+    pairs = context.pairs()
+    random.Random(13).shuffle(pairs)
+    texts = context.texts()
+    for kind, name in (("bi", "bi-encoder, mnrl"), ("cross", "cross-encoder, bce")):
+        count = BATCH * steps if kind == "bi" else BATCH * steps // (1 + NEGATIVES)
+        draw = random.Random(14)
+        taken = [[query, document, *(draw.sample(texts, NEGATIVES) if kind == "cross" else [])]
+                 for query, document in (pairs * (1 + count // len(pairs)))[:count]]
+        path = context.folder / f"{kind}.json"
+        path.write_text(json.dumps(taken))
+        groups = context.folder / f"{kind}.jsonl"
+        write_groups(groups, taken)
+        with python_worker("training", kind, context.model, path, context.threads, limit, steps, context.folder / "st",
+                           TOKENIZERS_PARALLELISM="true", HF_HUB_OFFLINE="1") as peer:
+            turns = in_turns({"fp32": lambda: tandem_steps(context, kind, "fp32", groups, limit),
+                              "bf16": lambda: tandem_steps(context, kind, "bf16", groups, limit), "peer": peer},
+                             context.size(5, 1, 1), warm=0)
+        theirs = BATCH / median(turns["peer"], "seconds")
+        for dtype in ("fp32", "bf16"):
+            yield Row("train", f"{name}, {dtype}, limit {limit}", "pairs/s", BATCH / median(turns[dtype], "seconds"),
+                      "sentence-transformers fp32", theirs)
+        yield Row("train", f"{name}, fp32, peak memory", "MB", median(turns["fp32"], "peak_rss") / 1e6, "sentence-transformers",
+                  median(turns["peer"], "peak_rss") / 1e6)
