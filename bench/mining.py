@@ -3,7 +3,7 @@ search exactly; tandem is a process from start to end with no cache, the peer ha
 
 import json
 
-from side import Row, answer, in_turns, median, python_worker, run_program, timed
+from side import Row, answer, in_turns, median, python_worker, require, run_program, timed
 
 
 def worker(model_path, data_path, threads, limit):
@@ -31,8 +31,7 @@ def worker(model_path, data_path, threads, limit):
 
 
 def rows(context):
-    import datasets  # noqa: F401
-    import sentence_transformers  # noqa: F401
+    require("datasets", "sentence_transformers")
 
     limit = context.size(256, 256, 32)
     pairs = context.pairs()[:context.size(100, 50, 5)]

@@ -6,7 +6,7 @@ parse_qrel and parse_run, less the start of Python. The means must agree."""
 import json
 import random
 
-from side import Row, answer, in_turns, median, python_worker, run_program, timed
+from side import Row, answer, in_turns, median, python_worker, require, run_program, timed
 
 MEASURES = {"map": "map", "recip_rank": "mrr", "ndcg_cut_10": "ndcg@10", "recall_100": "recall@100", "P_10": "precision@10"}
 
@@ -55,6 +55,7 @@ def measure_peer(context):
 
 
 def rows(context):
+    require("pytrec_eval")
     queries, depth = context.size((6980, 1000), (6980, 1000), (50, 20))
     make_files(context.folder, queries, depth)
     turns = in_turns({"tandem": lambda: measure_tandem(context), "pytrec_eval": lambda: measure_peer(context)},

@@ -5,7 +5,7 @@ another."""
 
 import os
 
-from side import Row, Worker, answer, in_turns, median, python_worker, timed
+from side import Row, Worker, answer, in_turns, median, python_worker, require, timed
 
 DIMENSIONS = 384
 
@@ -36,6 +36,7 @@ def worker(documents_path, queries_path, threads):
 
 
 def rows(context):
+    require("faiss")
     import numpy as np
 
     documents = context.size(131072, 50000, 2000)

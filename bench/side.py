@@ -1,6 +1,7 @@
 """What the benchmarks share: sides that are measured in turns, and the rows of the one table."""
 
 import dataclasses
+import importlib.util
 import itertools
 import json
 import os
@@ -78,6 +79,14 @@ class Row:
         if self.value is None:
             return None
         return self.value / self.tandem if self.unit in ("s", "ms", "MB") else self.tandem / self.value
+
+
+def require(*modules):
+    """ImportError where one is missing. None is imported: a process that is started from here begins with the peak of
+    this one's memory."""
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise ImportError(f"no module {module}")
 
 
 class Worker:

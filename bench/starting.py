@@ -2,7 +2,7 @@
 
 import sys
 
-from side import Row, in_turns, median, run_program
+from side import Row, in_turns, median, require, run_program
 
 PEER = """
 import sys
@@ -12,7 +12,7 @@ print(SentenceTransformer(sys.argv[1], device="cpu").encode("tides rise and fall
 
 
 def rows(context):
-    import sentence_transformers  # noqa: F401
+    require("sentence_transformers")
 
     model = context.needed(context.model, "model")
     text = context.folder / "text.jsonl"

@@ -5,7 +5,7 @@ tandem does here. The ids must be the same: their number and sum are compared.""
 
 import json
 
-from side import Row, Worker, answer, in_turns, median, python_worker, timed
+from side import Row, Worker, answer, in_turns, median, python_worker, require, timed
 
 BATCH = 2048  # texts in memory at a time, as bench_tokenize has it
 
@@ -35,7 +35,7 @@ def worker(tokenizer_path, texts_path, method):
 
 
 def rows(context):
-    import tokenizers  # noqa: F401  known to be missing before anything is measured
+    require("tokenizers")
 
     texts = context.texts(context.size(None, None, 50))
     tokenizer = context.needed(context.model, "model") / "tokenizer.json"

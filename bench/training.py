@@ -12,7 +12,7 @@ import shutil
 import statistics
 import time
 
-from side import Row, answer, in_turns, median, python_worker, run_program
+from side import Row, answer, in_turns, median, python_worker, require, run_program
 
 BATCH, NEGATIVES = 32, 3
 
@@ -90,9 +90,7 @@ def tandem_steps(context, kind, dtype, groups, limit):
 
 
 def rows(context):
-    import accelerate  # noqa: F401  what the trainers need
-    import datasets  # noqa: F401
-    import sentence_transformers  # noqa: F401
+    require("accelerate", "datasets", "sentence_transformers")
 
     limit, steps = context.size(256, 256, 32), context.size(9, 5, 3)
     pairs = context.pairs()
