@@ -281,7 +281,8 @@ static int export(recipe *r, tandem_model_kind kind, const char *name)
     char *path = recipe_path(r, name);
     int rc = path ? load_trained(&model, r, kind) : TANDEM_ERROR;
     if (rc == TANDEM_OK) {
-        rc = tandem_onnx_export(model, path);
+        const tandem_onnx_options graph = TANDEM_ONNX_OPTIONS_INIT;
+        rc = tandem_onnx_export(model, path, &graph, 1, NULL);
     }
     tandem_model_free(model);
     free(path);

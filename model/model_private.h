@@ -93,7 +93,11 @@ int tandem_model_read_optional(struct cJSON **out, char **path, const char *fold
 int tandem_model_pool(tandem_tensor **out, const tandem_model *model, const tandem_tensor *hidden,
                       const tandem_batch *batch, const tandem_side *sides);
 
-/* save.c: writes all files of a model into a directory that exists. */
-int tandem_model_write_files(const tandem_model *model, const char *directory);
+/* save.c: writes all files of a model into a directory that exists. `external`, of an ONNX directory: an object
+ * whose keys are the graphs with a second file of weights; NULL: a model's directory. */
+int tandem_model_write_files(const tandem_model *model, const char *directory, const struct cJSON *external);
+/* The class of the activation that a cross-encoder's directory names for its scores, or that a new head gets;
+ * NULL: none is named. */
+const char *tandem_model_score_activation(const tandem_model *model);
 
 #endif

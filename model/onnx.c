@@ -5,69 +5,127 @@
  * attention's scaling itself when it loads the file, and every other engine reads it. */
 #include "tandem/onnx.h"
 
+#include <cjson/cJSON.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "model/model_private.h"
 #include "model/onnx_build.h"
 #include "tandem/file.h"
+#include "tandem/json.h"
 
-static void build(onnx_builder *b, bool cross)
+const char *tandem_onnx_file_name(tandem_onnx_dtype dtype)
 {
-    const tandem_model_info *info = tandem_model_describe(b->model);
+    static const char *const names[] = {[TANDEM_ONNX_FP32] = "model.onnx", [TANDEM_ONNX_FP16] = "model_fp16.onnx",
+                                        [TANDEM_ONNX_INT8] = "model_quantized.onnx"};
+    return names[dtype];
+}
+
+/* ---- a graph ------------------------------------------------------------------------------ */
+
+static void build_inputs(onnx_builder *b)
+{
     const onnx_dim ids[] = {{"batch_size", 0}, {"sequence_length", 0}};
-    const onnx_dim hidden_dims[] = {{"batch_size", 0}, {"sequence_length", 0}, {NULL, info->hidden}};
     onnx_graph_input(&b->graph, "input_ids", ONNX_INT64, ids, 2);
     onnx_graph_input(&b->graph, "attention_mask", ONNX_INT64, ids, 2);
-    if (info->reads_types) {
+    if (tandem_model_describe(b->model)->reads_types) {
         onnx_graph_input(&b->graph, "token_type_ids", ONNX_INT64, ids, 2);
     }
-    onnx_value hidden = onnx_encoder(b, cross ? NULL : "last_hidden_state");
-    if (cross) {
-        const onnx_dim logits[] = {{"batch_size", 0}, {NULL, info->labels}};
-        onnx_classification_head(b, hidden);
-        onnx_graph_output(&b->graph, "logits", ONNX_FLOAT, logits, 2);
-    } else {
-        const onnx_dim embedding[] = {{"batch_size", 0}, {NULL, (int64_t)info->dim}};
-        onnx_embedding_head(b, hidden);
+}
+
+static void build_cross(onnx_builder *b)
+{
+    const onnx_dim labels[] = {{"batch_size", 0}, {NULL, tandem_model_describe(b->model)->labels}};
+    bool scores = onnx_classification_head(b, onnx_encoder(b, NULL));
+    onnx_graph_output(&b->graph, "logits", ONNX_FLOAT, labels, 2);
+    if (scores) {
+        onnx_graph_output(&b->graph, "scores", ONNX_FLOAT, labels, 2);
+    }
+}
+
+static void build_bi(onnx_builder *b)
+{
+    const tandem_model_info *info = tandem_model_describe(b->model);
+    const onnx_dim hidden_dims[] = {{"batch_size", 0}, {"sequence_length", 0}, {NULL, info->hidden}};
+    const onnx_dim embedding[] = {{"batch_size", 0}, {NULL, (int64_t)info->dim}};
+    bool shown = b->options->outputs != TANDEM_ONNX_EMBEDDING;
+    onnx_value hidden = onnx_encoder(b, shown ? "last_hidden_state" : NULL);
+    if (shown) {
         onnx_graph_output(&b->graph, "last_hidden_state", ONNX_FLOAT, hidden_dims, 3);
+    }
+    if (b->options->outputs != TANDEM_ONNX_HIDDEN) {
+        onnx_embedding_head(b, hidden);
         onnx_graph_output(&b->graph, "sentence_embedding", ONNX_FLOAT, embedding, 2);
     }
 }
 
-int tandem_onnx_write(const tandem_model *model, const char *path)
+int tandem_onnx_write(const tandem_model *model, const char *path, const tandem_onnx_options *options)
 {
+    static const tandem_onnx_options usual = TANDEM_ONNX_OPTIONS_INIT;
     onnx_builder b = {.model = model,
+                      .options = options ? options : &usual,
                       .spec = tandem_model_spec(model),
                       .arena = tandem_model_parameters(model, NULL),
                       .tables = tandem_arena_new()};
     bool cross = tandem_model_describe(model)->kind == TANDEM_CROSS_ENCODER;
+    uint64_t limit = b.options->inline_limit != 0 ? b.options->inline_limit : UINT64_MAX;
     if (b.tables == NULL) {
         return TANDEM_ERROR;
     }
-    build(&b, cross);
-    int rc = onnx_graph_write(&b.graph, cross ? "cross-encoder" : "bi-encoder", path);
+    int rc = cross && b.options->outputs != TANDEM_ONNX_ALL
+                 ? tandem_error_code(TANDEM_USAGE, "a cross-encoder's graph has no other outputs than logits and scores")
+                 : 0;
+    if (rc == 0) {
+        build_inputs(&b);
+        cross ? build_cross(&b) : build_bi(&b);
+        rc = onnx_graph_write(&b.graph, cross ? "cross-encoder" : "bi-encoder", path, limit);
+    }
     onnx_graph_free(&b.graph);
     tandem_arena_free(b.tables);
     return rc;
 }
 
-int tandem_onnx_export(const tandem_model *model, const char *directory)
+/* ---- a directory --------------------------------------------------------------------------- */
+
+/* Writes a graph into onnx/ of `staged`, and adds it to `external` where it got a second file. */
+static int add_graph(const tandem_model *model, const char *staged, const tandem_onnx_options *options, cJSON *external)
+{
+    const char *name = tandem_onnx_file_name(options->dtype);
+    tandem_buffer path = TANDEM_BUFFER_INIT;
+    int rc = tandem_buffer_printf(&path, "%s/onnx/%s", staged, name);
+    rc = rc < 0 ? rc : tandem_onnx_write(model, path.data, options);
+    rc = rc < 0 ? rc : tandem_buffer_puts(&path, "_data");
+    if (rc == 0 && tandem_file_exists(path.data) && cJSON_AddTrueToObject(external, name) == NULL) {
+        rc = tandem_error("out of memory");
+    }
+    tandem_buffer_free(&path);
+    return rc;
+}
+
+static int write_card(const char *staged, const char *card)
+{
+    char *path = tandem_path_join(staged, "README.md");
+    int rc = path ? tandem_file_write(path, card, strlen(card)) : TANDEM_ERROR;
+    free(path);
+    return rc;
+}
+
+int tandem_onnx_export(const tandem_model *model, const char *directory, const tandem_onnx_options *graphs, size_t count,
+                       const char *card)
 {
     char *staged = NULL;
-    char *graph = NULL;
-    int rc;
-    TANDEM_TRY(tandem_stage_dir(&staged, directory));
-    TANDEM_TRY_GOTO(rc, done, tandem_model_write_files(model, staged));
-    graph = tandem_path_join(staged, "onnx/model.onnx");
-    rc = graph ? tandem_onnx_write(model, graph) : TANDEM_ERROR;
-    if (rc == TANDEM_OK) {
-        rc = tandem_stage_commit(staged, directory);
+    cJSON *external = cJSON_CreateObject();
+    int rc = external ? tandem_stage_dir(&staged, directory) : tandem_error("out of memory");
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        rc = add_graph(model, staged, &graphs[i], external);
     }
-done:
-    if (rc < 0) {
+    rc = rc < 0 ? rc : tandem_model_write_files(model, staged, external);
+    rc = rc < 0 || card == NULL ? rc : write_card(staged, card);
+    rc = rc < 0 ? rc : tandem_stage_commit(staged, directory);
+    if (rc < 0 && staged) {
         tandem_stage_abort(staged);
     }
-    free(graph);
+    cJSON_Delete(external);
     free(staged);
     return rc;
 }

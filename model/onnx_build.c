@@ -1,9 +1,13 @@
 #include "model/onnx_build.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-const float ONNX_MASKED = -3.4028234663852886e38f;
+float onnx_masked(const onnx_builder *b)
+{
+    return b->type == ONNX_FLOAT16 ? -3e4F : -3.4028234663852886e38F;
+}
 
 /* ---- nodes ------------------------------------------------------------------------------- */
 
@@ -31,7 +35,7 @@ onnx_value onnx_integer(onnx_builder *b, int64_t value)
 
 onnx_value onnx_real(onnx_builder *b, float value)
 {
-    return onnx_float(&b->graph, value);
+    return onnx_float(&b->graph, value, b->type);
 }
 
 onnx_value onnx_transpose(onnx_builder *b, onnx_value x, int64_t d0, int64_t d1, int64_t d2, int64_t d3)
@@ -65,49 +69,138 @@ onnx_value onnx_reduce(onnx_builder *b, onnx_value x, int64_t axis, bool keep)
 
 onnx_value onnx_masked_by(onnx_builder *b, onnx_value mask)
 {
-    return onnx_binary(b, "Mul", onnx_binary(b, "Sub", onnx_real(b, 1.0F), mask), onnx_real(b, ONNX_MASKED));
+    return onnx_binary(b, "Mul", onnx_binary(b, "Sub", onnx_real(b, 1.0F), mask), onnx_real(b, onnx_masked(b)));
 }
 
 /* ---- with weights ---------------------------------------------------------------------------- */
 
-/* Adds `rows` * `columns` floats at a place under the Hugging Face name of their parameter; of a part
- * of one (query, key and value in one weight) with the number of its first row. */
-static onnx_value add_weight(onnx_builder *b, tandem_place place, int64_t rows, int64_t columns, bool matrix,
-                             bool transposed)
+/* The Hugging Face name of the parameter at a place, then `suffix`; of a part of one (query, key and value
+ * in one weight) with the number of its first row. */
+static onnx_value weight_name(onnx_builder *b, tandem_place place, size_t count, size_t columns, const char *suffix)
 {
-    size_t first = (size_t)place, count = (size_t)(rows * columns);
+    onnx_value name = onnx_named("");
+    size_t first = (size_t)place;
     for (size_t i = 0; i < tandem_model_parameter_count(b->model); i++) {
         const tandem_parameter *parameter = tandem_model_parameter(b->model, i);
         if (first < parameter->offset || first >= parameter->offset + parameter->count) {
             continue;
         }
-        char name[sizeof(onnx_value)];
-        size_t row = (first - parameter->offset) / (size_t)(matrix ? columns : 1);
-        int length = parameter->count == count ? snprintf(name, sizeof name, "%s", parameter->name)
-                                               : snprintf(name, sizeof name, "%s.%zu", parameter->name, row);
-        if (length >= (int)sizeof name) {
+        size_t row = (first - parameter->offset) / columns;
+        int length = parameter->count == count
+                         ? snprintf(name.text, sizeof name.text, "%s%s", parameter->name, suffix)
+                         : snprintf(name.text, sizeof name.text, "%s.%zu%s", parameter->name, row, suffix);
+        if (length >= (int)sizeof name.text) {
             b->graph.rc = tandem_error("weight %s: its name is too long for an ONNX graph", parameter->name);
         }
-        return onnx_weight_add(&b->graph, name, b->arena + place, (size_t)rows, (size_t)columns, matrix, transposed);
+        return name;
     }
     b->graph.rc = tandem_error("no parameter at place %lld of the arena", (long long)place);
-    return onnx_named("");
+    return name;
 }
 
 onnx_value onnx_vector(onnx_builder *b, tandem_place place, int64_t size)
 {
-    return add_weight(b, place, 1, size, false, false);
+    const onnx_weight weight = {.data = b->arena + place, .rows = 1, .columns = (size_t)size, .type = b->type};
+    return onnx_weight_add(&b->graph, weight_name(b, place, (size_t)size, 1, "").text, weight);
+}
+
+static onnx_weight matrix_at(const onnx_builder *b, tandem_place place, int64_t rows, int64_t columns)
+{
+    return (onnx_weight){.data = b->arena + place, .rows = (size_t)rows, .columns = (size_t)columns, .matrix = true,
+                         .type = b->type};
+}
+
+static onnx_value add_matrix(onnx_builder *b, tandem_place place, onnx_weight weight)
+{
+    size_t count = weight.rows * weight.columns;
+    return onnx_weight_add(&b->graph, weight_name(b, place, count, weight.columns, "").text, weight);
 }
 
 onnx_value onnx_matrix(onnx_builder *b, tandem_place place, int64_t rows, int64_t columns, bool transposed)
 {
-    return add_weight(b, place, rows, columns, true, transposed);
+    onnx_weight weight = matrix_at(b, place, rows, columns);
+    weight.transpose = transposed;
+    return add_matrix(b, place, weight);
 }
+
+/* ---- int8 ------------------------------------------------------------------------------------ */
+
+/* A scale for each row, so that its largest number becomes `highest`; a row of zeros keeps them. */
+static float *row_scales(onnx_builder *b, const onnx_weight *weight, int highest)
+{
+    float *scales = tandem_arena_alloc(b->tables, weight->rows, sizeof *scales);
+    if (scales == NULL) {
+        b->graph.rc = TANDEM_ERROR;
+        return NULL;
+    }
+    for (size_t row = 0; row < weight->rows; row++) {
+        float largest = 0;
+        for (size_t i = 0; i < weight->columns; i++) {
+            largest = fmaxf(largest, fabsf(weight->data[row * weight->columns + i]));
+        }
+        scales[row] = largest > 0 ? largest / (float)highest : 1.0F;
+    }
+    return scales;
+}
+
+/* Adds int8 rows, and their scales as [rows] or, for rows to be looked up, as [rows, 1]. */
+static onnx_value add_rounded(onnx_builder *b, tandem_place place, onnx_weight weight, int highest,
+                              onnx_value *scales)
+{
+    float *rows = row_scales(b, &weight, highest);
+    onnx_value name = weight_name(b, place, weight.rows * weight.columns, weight.columns, ".scale");
+    onnx_weight of_rows = {.data = rows, .rows = 1, .columns = weight.rows, .type = ONNX_FLOAT};
+    if (!weight.transpose) {
+        of_rows = (onnx_weight){.data = rows, .rows = weight.rows, .columns = 1, .matrix = true, .type = ONNX_FLOAT};
+    }
+    *scales = onnx_weight_add(&b->graph, name.text, of_rows);
+    weight.type = ONNX_INT8;
+    weight.scales = rows;
+    return add_matrix(b, place, weight);
+}
+
+onnx_value onnx_embedding(onnx_builder *b, tandem_place place, int64_t rows, int64_t columns, onnx_value ids)
+{
+    if (!b->quantized) {
+        return onnx_binary(b, "Gather", onnx_matrix(b, place, rows, columns, false), ids);
+    }
+    onnx_value scales, table = add_rounded(b, place, matrix_at(b, place, rows, columns), 127, &scales);
+    onnx_value row = onnx_cast(b, onnx_binary(b, "Gather", table, ids), ONNX_FLOAT);
+    return onnx_binary(b, "Mul", row, onnx_binary(b, "Gather", scales, ids));
+}
+
+/* x in uint8, once for all layers that read it. */
+static const onnx_rounded *round_activation(onnx_builder *b, onnx_value x)
+{
+    if (strcmp(b->rounded.of.text, x.text) != 0) {
+        onnx_value outputs[3];
+        onnx_node_of_many(&b->graph, "DynamicQuantizeLinear", &x, 1, outputs, 3);
+        b->rounded = (onnx_rounded){x, outputs[0], outputs[1], outputs[2]};
+    }
+    return &b->rounded;
+}
+
+/* The product of integers, then both scales: nodes that ONNX Runtime takes together as it makes them itself. With
+ * weights of 7 bits no sum of two products of uint8 and int8 leaves int16, which CPUs without VNNI add them in. */
+static onnx_value integer_product(onnx_builder *b, onnx_value x, tandem_place weight, int64_t out, int64_t in)
+{
+    const onnx_rounded *rounded = round_activation(b, x);
+    onnx_weight matrix = matrix_at(b, weight, out, in);
+    onnx_value scales, rows;
+    matrix.transpose = true;
+    rows = add_rounded(b, weight, matrix, b->options->weight_bits == 7 ? 63 : 127, &scales);
+    const onnx_value inputs[] = {rounded->values, rows, rounded->zero};
+    onnx_value sums = onnx_cast(b, onnx_node(&b->graph, "MatMulInteger", inputs, 3, NULL, NULL), ONNX_FLOAT);
+    return onnx_binary(b, "Mul", sums, onnx_binary(b, "Mul", rounded->scale, scales));
+}
+
+/* ---- layers ----------------------------------------------------------------------------------- */
 
 /* x W^T + bias */
 onnx_value onnx_linear(onnx_builder *b, onnx_value x, tandem_place weight, tandem_place bias, int64_t out, int64_t in)
 {
-    onnx_value y = onnx_binary(b, "MatMul", x, onnx_matrix(b, weight, out, in, true));
+    onnx_value y = b->quantized ? integer_product(b, x, weight, out, in)
+                                : onnx_binary(b, "MatMul", x, onnx_matrix(b, weight, out, in, true));
     return bias < 0 ? y : onnx_binary(b, "Add", y, onnx_vector(b, bias, out));
 }
 
@@ -153,5 +246,6 @@ onnx_value onnx_activation(onnx_builder *b, tandem_activation activation, onnx_v
 
 onnx_value onnx_table(onnx_builder *b, const char *name, const float *data, size_t rows, size_t columns)
 {
-    return onnx_weight_add(&b->graph, name, data, rows, columns, true, false);
+    const onnx_weight weight = {.data = data, .rows = rows, .columns = columns, .matrix = true, .type = b->type};
+    return onnx_weight_add(&b->graph, name, weight);
 }

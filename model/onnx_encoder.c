@@ -53,7 +53,7 @@ static onnx_value embeddings(onnx_builder *b)
 {
     const tandem_encoder_spec *s = b->spec;
     onnx_value ids = onnx_named("input_ids");
-    onnx_value x = onnx_binary(b, "Gather", onnx_matrix(b, s->word_embedding, s->vocab, s->embedding_size, false), ids);
+    onnx_value x = onnx_embedding(b, s->word_embedding, s->vocab, s->embedding_size, ids);
     if (s->type_embedding >= 0) {
         x = onnx_binary(b, "Add", x, types(b));
     }
@@ -87,7 +87,7 @@ static onnx_value layer_mask(onnx_builder *b, shared *common, int64_t window)
     }
     if (common->window != window) {
         onnx_value far = onnx_binary(b, "Greater", onnx_unary(b, "Abs", distances(b)), onnx_integer(b, window));
-        onnx_value outside = onnx_binary(b, "Mul", onnx_cast(b, far, ONNX_FLOAT), onnx_real(b, ONNX_MASKED));
+        onnx_value outside = onnx_binary(b, "Mul", onnx_cast(b, far, b->type), onnx_real(b, onnx_masked(b)));
         common->window = window;
         common->window_mask = onnx_binary(b, "Min", b->score_mask, outside);
     }
@@ -257,7 +257,7 @@ static void share(onnx_builder *b, shared *common)
                                      {.name = NULL}};
     onnx_value ids = onnx_named("input_ids");
     b->length = onnx_node(&b->graph, "Shape", &ids, 1, second, NULL);
-    b->mask = onnx_cast(b, onnx_named("attention_mask"), ONNX_FLOAT);
+    b->mask = onnx_cast(b, onnx_named("attention_mask"), b->type);
     b->score_mask = onnx_binary(b, "Unsqueeze", onnx_masked_by(b, b->mask), onnx_ints(&b->graph, axes, 2));
     *common = (shared){.heads_shape = onnx_ints(&b->graph, heads_shape, 4),
                        .hidden_shape = onnx_ints(&b->graph, hidden_shape, 3)};
@@ -269,16 +269,32 @@ static void share(onnx_builder *b, shared *common)
     }
 }
 
+/* Ends the encoder's own precision: what follows it is small, and computed in float32. */
+static onnx_value widen(onnx_builder *b, onnx_value hidden, const char *output)
+{
+    b->quantized = false;
+    if (b->type == ONNX_FLOAT) {
+        return hidden;
+    }
+    b->type = ONNX_FLOAT;
+    b->mask = onnx_cast(b, onnx_named("attention_mask"), ONNX_FLOAT);
+    const onnx_attribute to[] = {{.name = "to", .type = ONNX_ATTRIBUTE_INT, .i = ONNX_FLOAT}, {.name = NULL}};
+    return onnx_node(&b->graph, "Cast", &hidden, 1, to, output);
+}
+
 onnx_value onnx_encoder(onnx_builder *b, const char *output)
 {
     const tandem_encoder_spec *s = b->spec;
     shared common;
+    b->type = b->options->dtype == TANDEM_ONNX_FP16 ? ONNX_FLOAT16 : ONNX_FLOAT;
+    b->quantized = b->options->dtype == TANDEM_ONNX_INT8;
+    const char *last = b->type == ONNX_FLOAT ? output : NULL;
     share(b, &common);
     onnx_value x = embeddings(b);
     for (int64_t i = 0; i < s->layers && b->graph.rc == 0; i++) {
-        const char *name = i + 1 == s->layers ? output : NULL;
         x = s->pre_norm ? pre_norm_layer(b, &common, x, &s->layer[i])
-                        : post_norm_layer(b, &common, x, &s->layer[i], name);
+                        : post_norm_layer(b, &common, x, &s->layer[i], i + 1 == s->layers ? last : NULL);
     }
-    return s->pre_norm ? norm(b, x, s->final_norm_weight, s->final_norm_bias, output) : x;
+    x = s->pre_norm ? norm(b, x, s->final_norm_weight, s->final_norm_bias, last) : x;
+    return widen(b, x, output);
 }

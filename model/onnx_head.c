@@ -1,6 +1,10 @@
 /* onnx_head.c - what follows the encoder in a graph: pooling and the modules after it, or a
  * classification head. */
+#include <string.h>
+
+#include "model/model_private.h"
 #include "model/onnx_build.h"
+#include "tandem/log.h"
 
 static const char prompt_length[] = "prompt_length";
 
@@ -128,7 +132,28 @@ void onnx_embedding_head(onnx_builder *b, onnx_value hidden)
 
 /* ---- classification ---------------------------------------------------------------------------- */
 
-void onnx_classification_head(onnx_builder *b, onnx_value hidden)
+/* The operator of the activation that sentence-transformers gives a cross-encoder's scores, by what
+ * the directory states, else a sigmoid for one label and nothing for many; NULL: not known here. */
+static const char *score_activation(const tandem_model *model)
+{
+    static const char *const known[][2] = {{"torch.nn.modules.activation.Sigmoid", "Sigmoid"},
+                                           {"torch.nn.modules.linear.Identity", "Identity"},
+                                           {"torch.nn.modules.activation.Tanh", "Tanh"}};
+    const char *stated = tandem_model_score_activation(model);
+    if (stated == NULL) {
+        return tandem_model_describe(model)->labels == 1 ? "Sigmoid" : "Identity";
+    }
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(stated, known[i][0]) == 0) {
+            return known[i][1];
+        }
+    }
+    tandem_log_warn("%s: activation \"%s\" is not known to the export: the graph gives logits alone",
+                    tandem_model_describe(model)->directory, stated);
+    return NULL;
+}
+
+bool onnx_classification_head(onnx_builder *b, onnx_value hidden)
 {
     const tandem_encoder_spec *s = b->spec;
     onnx_value x;
@@ -148,4 +173,9 @@ void onnx_classification_head(onnx_builder *b, onnx_value hidden)
     }
     onnx_value logits = onnx_linear(b, x, s->classifier_weight, s->classifier_bias, s->labels, s->hidden);
     onnx_node(&b->graph, "Identity", &logits, 1, NULL, "logits");
+    const char *activation = score_activation(b->model);
+    if (activation != NULL) {
+        onnx_node(&b->graph, activation, &logits, 1, NULL, "scores");
+    }
+    return activation != NULL;
 }

@@ -1,6 +1,6 @@
-/* onnx_proto.h - the part of protobuf that writing an ONNX file needs (private to
- * model/). Messages are built in buffers; weights are never copied into one, but
- * streamed from the arena when the file is written.
+/* onnx_proto.h - a graph under construction, and the file that holds it (private to model/).
+ * Messages are built in buffers; weights are never copied into one, but streamed from the arena,
+ * and converted on the way, when the file is written.
  *
  * Field numbers are those of onnx.proto (ONNX IR version 8). */
 #ifndef TANDEM_MODEL_ONNX_PROTO_H
@@ -14,17 +14,19 @@
 #include "tandem/memory.h"
 
 /* TensorProto.DataType */
-enum { ONNX_FLOAT = 1, ONNX_INT64 = 7 };
+enum { ONNX_FLOAT = 1, ONNX_UINT8 = 2, ONNX_INT8 = 3, ONNX_INT32 = 6, ONNX_INT64 = 7, ONNX_FLOAT16 = 10 };
 
 /* A weight that the file will hold: [rows, columns] floats of the arena (one row for a
  * vector), written transposed when `transpose` is set: torch keeps a linear layer's weight as
  * [out, in], MatMul reads [in, out]. */
 typedef struct {
-    char *name;
+    char *name; /* given by onnx_weight_add */
     const float *data;
     size_t rows, columns;
     bool matrix; /* else its shape is [columns] */
     bool transpose;
+    int type;            /* ONNX_FLOAT, ONNX_FLOAT16, or ONNX_INT8: round(data / scale of its row) */
+    const float *scales; /* [rows], of ONNX_INT8 */
 } onnx_weight;
 
 /* A graph under construction. After the first failure every call does nothing, and
@@ -58,11 +60,11 @@ typedef struct {
 
 onnx_value onnx_named(const char *name);
 /* Constants, as initializers. */
-onnx_value onnx_float(onnx_graph *graph, float value);                        /* a scalar */
+onnx_value onnx_float(onnx_graph *graph, float value, int type);              /* a scalar, ONNX_FLOAT or ONNX_FLOAT16 */
 onnx_value onnx_int(onnx_graph *graph, int64_t value);                        /* a scalar */
 onnx_value onnx_ints(onnx_graph *graph, const int64_t *values, size_t count); /* [count] */
-onnx_value onnx_weight_add(onnx_graph *graph, const char *name, const float *data, size_t rows, size_t columns,
-                           bool matrix, bool transpose);
+/* The name is copied, data and scales are borrowed until the file is written. */
+onnx_value onnx_weight_add(onnx_graph *graph, const char *name, onnx_weight weight);
 
 /* Attributes of a node; NULL-named row ends the list. */
 typedef struct {
@@ -79,7 +81,14 @@ typedef struct {
 onnx_value onnx_node(onnx_graph *graph, const char *type, const onnx_value *inputs, size_t count,
                      const onnx_attribute *attributes, const char *output);
 
-/* Writes ModelProto (IR 8, opset 17) with weights inline. */
-int onnx_graph_write(const onnx_graph *graph, const char *graph_name, const char *path);
+/* The same with `output_count` outputs, all of fresh names, which `outputs` gets. */
+void onnx_node_of_many(onnx_graph *graph, const char *type, const onnx_value *inputs, size_t count,
+                       onnx_value *outputs, size_t output_count);
+
+/* ---- the file (onnx_file.c) ---------------------------------------------------------------- */
+/* Writes ModelProto (IR 8, opset 17). Where it would take more than `limit` bytes, or more than protobuf can
+ * read (2 GB), weights of 1024 bytes and more go into a file beside it (external data), `path` with "_data"
+ * at its end, each at a multiple of 4096. A number that float16 cannot hold is an error. */
+int onnx_graph_write(const onnx_graph *graph, const char *graph_name, const char *path, uint64_t limit);
 
 #endif

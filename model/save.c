@@ -55,10 +55,12 @@ static int add_label_names(cJSON *config, int64_t labels)
     return first < 0 ? first : second;
 }
 
-/* The activation that a cross-encoder's directory names for its scores; NULL: none. It
- * stands in config.json, or since sentence-transformers 5.4 beside the list of modules. */
-static const char *stated_activation(const tandem_model *model)
+/* It stands in config.json, or since sentence-transformers 5.4 beside the list of modules. */
+const char *tandem_model_score_activation(const tandem_model *model)
 {
+    if (model->new_head) {
+        return "torch.nn.modules.activation.Sigmoid";
+    }
     const cJSON *nested =
         tandem_json_member(tandem_json_member(model->config, "sentence_transformers"), "activation_fn");
     const cJSON *oldest = tandem_json_member(model->config, "sbert_ce_default_activation_function");
@@ -73,7 +75,7 @@ static int set_head(const tandem_model *model, cJSON *config)
         TANDEM_TRY(add_label_names(config, model->spec.labels));
     }
     cJSON_DeleteItemFromObjectCaseSensitive(config, "num_labels"); /* id2label says it */
-    const char *activation = model->new_head ? "torch.nn.modules.activation.Sigmoid" : stated_activation(model);
+    const char *activation = tandem_model_score_activation(model);
     if (activation == NULL) {
         return 0;
     }
@@ -112,10 +114,27 @@ static int change_config(const tandem_model *model, cJSON *config)
     return cross ? set_head(model, config) : 0;
 }
 
-static int write_config(const tandem_model *model, const char *directory)
+/* transformers.js must be told which graphs have their weights in a second file. */
+static int set_external_data(cJSON *config, const cJSON *external)
+{
+    static const char own[] = "transformers.js_config", key[] = "use_external_data_format";
+    cJSON *settings = cJSON_GetObjectItemCaseSensitive(config, own);
+    cJSON_DeleteItemFromObjectCaseSensitive(settings, key); /* of the graphs that the source was with */
+    if (external->child == NULL) {
+        return 0;
+    }
+    if (!cJSON_IsObject(settings)) {
+        TANDEM_TRY(set_item(config, own, cJSON_CreateObject()));
+        settings = cJSON_GetObjectItemCaseSensitive(config, own);
+    }
+    return set_item(settings, key, cJSON_Duplicate(external, true));
+}
+
+static int write_config(const tandem_model *model, const char *directory, const cJSON *external)
 {
     cJSON *config = cJSON_Duplicate(model->config, true);
     int rc = config == NULL ? tandem_error("out of memory") : change_config(model, config);
+    rc = rc < 0 || external == NULL ? rc : set_external_data(config, external);
     write_floats_as_read(config);
     if (rc < 0) {
         cJSON_Delete(config);
@@ -317,13 +336,18 @@ static int write_limit(const tandem_model *model, const char *directory)
 /* The source's own settings, or the ones that sentence-transformers assumes without any. */
 static int write_settings(const tandem_model *model, const char *directory)
 {
-    if (model->sentence_transformers != NULL) {
-        return write_json(cJSON_Duplicate(model->sentence_transformers, true), directory,
-                          "config_sentence_transformers.json");
-    }
     static const char text[] = "{\n  \"prompts\": {\n    \"query\": \"\",\n    \"document\": \"\"\n  },\n"
                                "  \"default_prompt_name\": null,\n  \"similarity_fn_name\": \"cosine\"\n}\n";
-    return write_json(cJSON_Parse(text), directory, "config_sentence_transformers.json");
+    cJSON *settings =
+        model->sentence_transformers != NULL ? cJSON_Duplicate(model->sentence_transformers, true) : cJSON_Parse(text);
+    if (settings != NULL && model->info.dim < model->info.width) {
+        int rc = set_item(settings, "truncate_dim", cJSON_CreateNumber((double)model->info.dim));
+        if (rc < 0) {
+            cJSON_Delete(settings);
+            return rc;
+        }
+    }
+    return write_json(settings, directory, "config_sentence_transformers.json");
 }
 
 static int write_bi_encoder(const tandem_model *model, const char *directory)
@@ -339,9 +363,9 @@ static int write_bi_encoder(const tandem_model *model, const char *directory)
 
 /* ---- the whole ---------------------------------------------------------------------------- */
 
-int tandem_model_write_files(const tandem_model *model, const char *directory)
+int tandem_model_write_files(const tandem_model *model, const char *directory, const cJSON *external)
 {
-    TANDEM_TRY(write_config(model, directory));
+    TANDEM_TRY(write_config(model, directory, external));
     TANDEM_TRY(write_tokenizer(model, directory));
     if (model->info.kind == TANDEM_BI_ENCODER) {
         TANDEM_TRY(write_bi_encoder(model, directory));
@@ -356,7 +380,7 @@ int tandem_model_save(const tandem_model *model, const char *directory)
 {
     char *staged = NULL;
     TANDEM_TRY(tandem_stage_dir(&staged, directory));
-    int rc = tandem_model_write_files(model, staged);
+    int rc = tandem_model_write_files(model, staged, NULL);
     if (rc == 0) {
         rc = tandem_stage_commit(staged, directory);
     } else {

@@ -115,6 +115,19 @@ int tandem_model_read_settings(tandem_model *model)
     return rc;
 }
 
+int tandem_model_set_dimensions(tandem_model *model, size_t dim)
+{
+    if (model->info.kind != TANDEM_BI_ENCODER) {
+        return tandem_error_code(TANDEM_USAGE, "%s: a cross-encoder has no vectors to cut", model->info.directory);
+    }
+    if (dim == 0 || dim > model->info.width) {
+        return tandem_error_code(TANDEM_USAGE, "%s: vectors of %zu numbers cannot be cut to %zu", model->info.directory,
+                                 model->info.width, dim);
+    }
+    model->info.dim = dim;
+    return 0;
+}
+
 /* ---- sentence_bert_config.json and tokenizer_config.json ------------------------------------ */
 
 /* Arguments that the package passes on to transformers could change anything. */

@@ -105,6 +105,9 @@ const tandem_tokenizer *tandem_model_tokenizer(const tandem_model *model); /* bo
 const char *tandem_model_find_prompt(const tandem_model *model, const char *name);
 /* Puts `prompt` before a side's texts from now on (copied); "": none. It is not saved. */
 int tandem_model_set_prompt(tandem_model *model, tandem_side side, const char *prompt);
+/* Cuts a bi-encoder's vectors to their first `dim` numbers from now on (Matryoshka); saved as truncate_dim.
+ * TANDEM_USAGE unless 1 <= dim <= width. */
+int tandem_model_set_dimensions(tandem_model *model, size_t dim);
 /* Sizes, activation, and the place of every weight in the arenas; borrowed. */
 const tandem_encoder_spec *tandem_model_spec(const tandem_model *model);
 

@@ -92,14 +92,16 @@ def family(work, name, settings):
 def family_classifier(work, name, settings, labels):
     config, model, directory = family_directory(work, name, settings, transformers.AutoModelForSequenceClassification, num_labels=labels)
     session = export(directory, work / f"cross{labels}")
-    assert [o.name for o in session.get_outputs()] == ["logits"]
+    assert [o.name for o in session.get_outputs()] == ["logits", "scores"]
     for ids, mask, kinds in batches(VOCAB, length_limit(config), getattr(config, "type_vocab_size", 1)):
         named = inputs_of(session, ids, mask, kinds)
         with torch.no_grad():
             expected = model(**torch_inputs(named)).logits.numpy()
-        (logits,) = session.run(None, named)
+        logits, scores = session.run(None, named)
         assert logits.shape == expected.shape
         check(f"{name}: logits", np.abs(logits - expected).max())
+        # As sentence-transformers scores: a sigmoid for one label, nothing for many.
+        check(f"{name}: scores", np.abs(scores - (1 / (1 + np.exp(-expected)) if labels == 1 else expected)).max())
 
 
 # ---- what follows the encoder -----------------------------------------------------------------------
