@@ -1,5 +1,6 @@
 /* recipe_stages.c - the stages of `tandem run`: zero-shot, mine, train both, rerank, export;
  * each skipped when it was done from the same inputs. */
+#include "cli/model_card.h"
 #include "cli/recipe.h"
 
 #include <math.h>
@@ -275,14 +276,24 @@ done:
     return rc;
 }
 
+static int export_with_card(const tandem_model *model, const char *path)
+{
+    const tandem_onnx_options graph = TANDEM_ONNX_OPTIONS_INIT;
+    tandem_buffer card = TANDEM_BUFFER_INIT;
+    bool own;
+    int rc = model_card(&card, &own, model, tandem_path_base(path), &graph, 1);
+    rc = rc < 0 ? rc : tandem_onnx_export(model, path, &graph, 1, card.data);
+    tandem_buffer_free(&card);
+    return rc;
+}
+
 static int export(recipe *r, tandem_model_kind kind, const char *name)
 {
     tandem_model *model = NULL;
     char *path = recipe_path(r, name);
     int rc = path ? load_trained(&model, r, kind) : TANDEM_ERROR;
     if (rc == TANDEM_OK) {
-        const tandem_onnx_options graph = TANDEM_ONNX_OPTIONS_INIT;
-        rc = tandem_onnx_export(model, path, &graph, 1, NULL);
+        rc = export_with_card(model, path);
     }
     tandem_model_free(model);
     free(path);

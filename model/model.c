@@ -366,6 +366,11 @@ int tandem_model_set_prompt(tandem_model *model, tandem_side side, const char *p
     return 0;
 }
 
+size_t tandem_model_prompt_length(const tandem_model *model, tandem_side side)
+{
+    return model->prompt_tokens[side];
+}
+
 /* ---- the key of embeddings ----------------------------------------------------------------- */
 
 /* What config.json says of the forward pass that neither weights nor sizes show. */
@@ -444,6 +449,11 @@ int tandem_model_embed_sides(tandem_tensor **out, tandem_model *model, const tan
         return 0;
     }
     return tandem_encoder_modules(out, model->encoder, pooled);
+}
+
+int tandem_model_hidden(tandem_tensor **out, tandem_model *model, const tandem_batch *batch, tandem_dropout dropout)
+{
+    return tandem_encoder_forward(out, model->encoder, batch, dropout);
 }
 
 int tandem_model_logits(tandem_tensor **out, tandem_model *model, const tandem_batch *batch, tandem_dropout dropout)

@@ -108,6 +108,9 @@ int tandem_model_set_prompt(tandem_model *model, tandem_side side, const char *p
 /* Cuts a bi-encoder's vectors to their first `dim` numbers from now on (Matryoshka); saved as truncate_dim.
  * TANDEM_USAGE unless 1 <= dim <= width. */
 int tandem_model_set_dimensions(tandem_model *model, size_t dim);
+/* Tokens at the front of a side's texts, special ones included, that pooling leaves out: 0 but for a model that
+ * pools without prompts (include_prompt) and has one in use for that side. */
+size_t tandem_model_prompt_length(const tandem_model *model, tandem_side side);
 /* Sizes, activation, and the place of every weight in the arenas; borrowed. */
 const tandem_encoder_spec *tandem_model_spec(const tandem_model *model);
 
@@ -146,6 +149,8 @@ int tandem_model_embed(tandem_tensor **out, tandem_model *model, const tandem_ba
  * prompts (include_prompt) and has one in use needs it: tandem_model_embed fails there. */
 int tandem_model_embed_sides(tandem_tensor **out, tandem_model *model, const tandem_batch *batch,
                              const tandem_side *sides, tandem_dropout dropout);
+/* [total, hidden]: the hidden state of every token. */
+int tandem_model_hidden(tandem_tensor **out, tandem_model *model, const tandem_batch *batch, tandem_dropout dropout);
 /* [count, labels], before any activation. */
 int tandem_model_logits(tandem_tensor **out, tandem_model *model, const tandem_batch *batch, tandem_dropout dropout);
 

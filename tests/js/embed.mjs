@@ -1,5 +1,5 @@
 // Embeds the texts of stdin (a JSON array) with an exported directory, through
-// transformers.js: MODEL is the directory, TRANSFORMERS_JS the installed package.
+// transformers.js: MODEL is the directory, DTYPE the graph's dtype, TRANSFORMERS_JS the installed package.
 import path from 'node:path';
 import { readFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
@@ -11,7 +11,7 @@ const { pipeline, env } = await import(pathToFileURL(path.join(home, entry)));
 
 env.allowRemoteModels = false;
 env.localModelPath = path.dirname(process.env.MODEL);
-const extractor = await pipeline('feature-extraction', path.basename(process.env.MODEL), { dtype: 'fp32' });
+const extractor = await pipeline('feature-extraction', path.basename(process.env.MODEL), { dtype: process.env.DTYPE });
 const embeddings = [];
 for (const text of JSON.parse(readFileSync(0, 'utf8'))) {
   embeddings.push((await extractor(text, { pooling: 'mean', normalize: true })).tolist()[0]);

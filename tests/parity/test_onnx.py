@@ -1,5 +1,8 @@
 """Exports against their own source: onnxruntime within 1e-4 of PyTorch, for every family and what follows its encoder,
-batches of one and many, lengths 1 to the limit; transformers.js uses the directory as it is."""
+batches of one and many, lengths 1 to the limit; fp16 and int8 within what they round; the same through OpenVINO, by `export
+--check`; transformers.js uses the directory as it is."""
+import copy
+import importlib.util
 import json
 import os
 import pathlib
@@ -25,14 +28,38 @@ SOURCE = pathlib.Path(os.environ["TANDEM_SOURCE"])
 BASE = SOURCE / ".venv/all-MiniLM-L6-v2"
 # Both engines compute in float32; through six layers their sums differ in order only.
 TOLERANCE = 1e-4
+# Of the largest number. fp16 keeps 11 bits of what each of a few dozen operations gives.
+TOLERANCE_FP16 = 1e-2
+# The same of int8, beside PyTorch with the rounded weights: what is left are activations in steps of 1/255 of
+# their range, half a step wrong, through all layers.
+TOLERANCE_INT8 = 5e-2
+DTYPES = {"fp32": "model.onnx", "fp16": "model_fp16.onnx", "int8": "model_quantized.onnx"}
+PROBE_ONNX = os.path.join(os.environ["TANDEM_BUILD"], "tests", "probe_onnx")
 torch.manual_seed(7)
 worst = {}
 
 
-def export(model, out):
-    subprocess.run([TANDEM, "-q", "export", "--model", str(model), "-o", str(out)], check=True)
-    onnx.checker.check_model(str(out / "onnx/model.onnx"), full_check=True)
-    return onnxruntime.InferenceSession(str(out / "onnx/model.onnx"), providers=["CPUExecutionProvider"])
+def export(model, out, *options):
+    """Sessions of the graphs in `out`/onnx, by dtype."""
+    subprocess.run([TANDEM, "-q", "export", "--model", str(model), "-o", str(out), *options], check=True)
+    return sessions(out)
+
+
+def sessions(out):
+    found = {}
+    for dtype, name in DTYPES.items():
+        path = str(out / "onnx" / name)
+        if os.path.exists(path):
+            onnx.checker.check_model(path, full_check=True)
+            found[dtype] = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return found
+
+
+def openvino():
+    """OpenVINO's C library, of the package; None where it is not installed."""
+    spec = importlib.util.find_spec("openvino")
+    found = sorted((pathlib.Path(spec.origin).parent / "libs").glob("libopenvino_c.so*")) if spec else []
+    return str(found[0]) if found else None
 
 
 def batches(vocab, limit, types):
@@ -49,9 +76,28 @@ def batches(vocab, limit, types):
         yield ids.astype(np.int64), mask, kinds
 
 
-def check(name, difference):
-    assert difference <= TOLERANCE, f"{name}: {difference} > {TOLERANCE}"
+def check(name, difference, tolerance=TOLERANCE):
+    assert difference <= tolerance, f"{name}: {difference} > {tolerance}"
     worst[name] = max(worst.get(name, 0.0), float(difference))
+
+
+def check_part(name, found, expected, tolerance):
+    """In units of the largest number."""
+    check(name, np.abs(found - expected).max() / np.abs(expected).max(), tolerance)
+
+
+def rounded(model, bits=8):
+    """A copy whose encoder has the weights that int8 keeps: linear layers with a scale for each output, word embeddings with one for
+    each word. Poolers and heads stay as they are."""
+    copied = copy.deepcopy(model)
+    encoder = copied.base_model
+    layers = [module for name, module in encoder.named_modules() if isinstance(module, torch.nn.Linear) and not name.startswith("pooler")]
+    for module, highest in [(layer, 2 ** (bits - 1) - 1) for layer in layers] + [(encoder.get_input_embeddings(), 127)]:
+        with torch.no_grad():
+            scale = module.weight.abs().amax(1, keepdim=True) / highest
+            scale[scale == 0] = 1
+            module.weight.copy_((module.weight / scale).round() * scale)
+    return copied
 
 
 def inputs_of(session, ids, mask, kinds):
@@ -73,35 +119,97 @@ def family_directory(work, name, settings, loader, **more):
 
 
 def family(work, name, settings):
-    label = f"{name}: hidden states and mean"
     config, model, directory = family_directory(work, name, settings, transformers.AutoModel)
-    session = export(directory, work / "bi")
+    graphs = export(directory, work / "bi", "--dtype", "fp32,fp16,int8")
+    session, references = graphs["fp32"], {"fp32": model, "fp16": model, "int8": rounded(model)}
     assert [o.name for o in session.get_outputs()] == ["last_hidden_state", "sentence_embedding"]
     assert [i.shape for i in session.get_inputs()] == [["batch_size", "sequence_length"]] * len(session.get_inputs())
     assert len(session.get_inputs()) == (3 if name in ("bert", "electra") else 2)
     for ids, mask, kinds in batches(VOCAB, length_limit(config), getattr(config, "type_vocab_size", 1)):
         named = inputs_of(session, ids, mask, kinds)
-        hidden, embedding = session.run(None, named)
-        with torch.no_grad():
-            expected = model(**torch_inputs(named)).last_hidden_state.numpy()
         attended = mask[..., None] > 0
-        check(label, np.abs((hidden - expected) * attended).max())
-        check(label, np.abs(embedding - (expected * attended).sum(1) / attended.sum(1)).max())
+        for dtype, reference in references.items():
+            label = f"{name}, {dtype}: hidden states and mean"
+            hidden, embedding = graphs[dtype].run(None, named)
+            assert hidden.dtype == embedding.dtype == np.float32
+            with torch.no_grad():
+                expected = reference(**torch_inputs(named)).last_hidden_state.numpy()
+            mean = (expected * attended).sum(1) / attended.sum(1)
+            if dtype == "fp32":
+                check(label, max(np.abs((hidden - expected) * attended).max(), np.abs(embedding - mean).max()))
+            else:
+                tolerance = TOLERANCE_FP16 if dtype == "fp16" else TOLERANCE_INT8
+                check_part(label, hidden * attended, expected * attended, tolerance)
+                check_part(label, embedding, mean, tolerance)
 
 
 def family_classifier(work, name, settings, labels):
     config, model, directory = family_directory(work, name, settings, transformers.AutoModelForSequenceClassification, num_labels=labels)
-    session = export(directory, work / f"cross{labels}")
+    graphs = export(directory, work / f"cross{labels}", "--dtype", "fp32,int8")
+    session, model8 = graphs["fp32"], rounded(model)
     assert [o.name for o in session.get_outputs()] == ["logits", "scores"]
     for ids, mask, kinds in batches(VOCAB, length_limit(config), getattr(config, "type_vocab_size", 1)):
         named = inputs_of(session, ids, mask, kinds)
         with torch.no_grad():
-            expected = model(**torch_inputs(named)).logits.numpy()
+            expected, expected8 = model(**torch_inputs(named)).logits.numpy(), model8(**torch_inputs(named)).logits.numpy()
         logits, scores = session.run(None, named)
         assert logits.shape == expected.shape
         check(f"{name}: logits", np.abs(logits - expected).max())
         # As sentence-transformers scores: a sigmoid for one label, nothing for many.
         check(f"{name}: scores", np.abs(scores - (1 / (1 + np.exp(-expected)) if labels == 1 else expected)).max())
+        check(f"{name}, int8: logits", np.abs(graphs["int8"].run(["logits"], named)[0] - expected8).max(), TOLERANCE_INT8)
+
+
+def through_openvino(work, name, settings, loader, dtypes):
+    """export --check runs the graphs there, and fails where they leave its bounds (1e-4 of fp32)."""
+    _, _, directory = family_directory(work, name, settings, loader)
+    environment = dict(os.environ, TANDEM_ONNX_ENGINE=openvino())
+    done = subprocess.run([TANDEM, "-q", "export", "--model", str(directory), "-o", str(work / "checked"), "--dtype", dtypes, "--check"],
+                          env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("OpenVINO"), done.stdout + done.stderr
+
+
+def outputs_alone(work):
+    """Graphs that give hidden states or vectors alone, cut, and with weights of 7 bits."""
+    _, model, directory = family_directory(work, "bert", CONFIGS["bert"][0], transformers.AutoModel)
+    both = export(directory, work / "both", "--dtype", "int8", "--weight-bits", "7")["int8"]
+    hidden = export(directory, work / "hidden", "--outputs", "hidden")["fp32"]
+    vectors = export(directory, work / "vectors", "--outputs", "embedding", "--dimensions", "12")["fp32"]
+    assert [o.name for o in hidden.get_outputs()] == ["last_hidden_state"]
+    assert [o.name for o in vectors.get_outputs()] == ["sentence_embedding"] and vectors.get_outputs()[0].shape[1] == 12
+    assert json.loads((work / "vectors/config_sentence_transformers.json").read_text())["truncate_dim"] == 12
+    with torch.no_grad():
+        seven = rounded(model, 7)
+    for ids, mask, kinds in batches(VOCAB, 40, 2):
+        named = inputs_of(both, ids, mask, kinds)
+        with torch.no_grad():
+            expected, expected7 = (m(**torch_inputs(named)).last_hidden_state.numpy() for m in (model, seven))
+        attended = mask[..., None] > 0
+        check("hidden states alone", np.abs((hidden.run(None, named)[0] - expected) * attended).max())
+        check("vectors alone", np.abs(vectors.run(None, named)[0] - ((expected * attended).sum(1) / attended.sum(1))[:, :12]).max())
+        check_part("int8 of 7 bits", both.run(None, named)[0] * attended, expected7 * attended, TOLERANCE_INT8)
+    largest = max(np.abs(onnx.numpy_helper.to_array(t)).max() for t in onnx.load(str(work / "both/onnx/model_quantized.onnx")).graph.initializer
+                  if t.data_type == onnx.TensorProto.INT8 and "word" not in t.name)
+    assert largest == 63, largest
+
+
+def external_data(work):
+    """Over a limit, weights lie in a second file, as the same numbers."""
+    _, _, directory = family_directory(work, "modernbert", CONFIGS["modernbert"][0], transformers.AutoModel)
+    graphs = export(directory, work / "inline", "--dtype", "fp32,fp16,int8")
+    subprocess.run([PROBE_ONNX, str(directory), str(work / "external"), "20000"], check=True)
+    config = json.loads((work / "external/config.json").read_text())
+    assert config["transformers.js_config"]["use_external_data_format"] == dict.fromkeys(DTYPES.values(), True)
+    assert "transformers.js_config" not in json.loads((work / "inline/config.json").read_text())
+    outside = sessions(work / "external")
+    for dtype, name in DTYPES.items():
+        tensors = onnx.load(str(work / "external/onnx" / name), load_external_data=False).graph.initializer
+        entries = [{e.key: e.value for e in t.external_data} for t in tensors if t.data_location == onnx.TensorProto.EXTERNAL]
+        assert entries and all(e["location"] == f"{name}_data" and int(e["offset"]) % 4096 == 0 for e in entries)
+        assert os.path.getsize(work / "external/onnx" / name) < os.path.getsize(work / "inline/onnx" / name)
+        for ids, mask, kinds in batches(VOCAB, 40, 1):
+            named = inputs_of(outside[dtype], ids, mask, kinds)
+            assert np.array_equal(outside[dtype].run(None, named)[1], graphs[dtype].run(None, named)[1])
 
 
 # ---- what follows the encoder -----------------------------------------------------------------------
@@ -125,7 +233,7 @@ def sentence_model(work, name, modules, prompt):
     reference = SentenceTransformer(modules=modules, device="cpu").eval()
     reference.truncate_dim = 20 if "Dense" in name else None
     reference.save(str(work / "st"))
-    session = export(work / "st", work / "out")
+    session = export(work / "st", work / "out")["fp32"]
     assert session.get_outputs()[1].shape == ["batch_size", reference.get_embedding_dimension()]
     for ids, mask, kinds in batches(VOCAB, 40, 2):
         if ids.shape[1] <= prompt:
@@ -147,7 +255,8 @@ TEXTS = ["A man is eating food.", "tokens, punctuation -- and Ünïcödé", "x",
 def real_model(work):
     """The exported directory of the real model in onnxruntime, sentence-transformers and transformers.js."""
     out = work / "real"
-    session = export(BASE, out)
+    graphs = export(BASE, out, "--dtype", "fp32,fp16,int8")
+    session = graphs["fp32"]
     reference = SentenceTransformer(str(BASE), device="cpu")
     expected = reference.encode(TEXTS)
     named = {k: v.numpy() for k, v in reference.tokenize(TEXTS).items() if isinstance(v, torch.Tensor)}
@@ -155,18 +264,28 @@ def real_model(work):
     check("all-MiniLM-L6-v2", np.abs(session.run(["sentence_embedding"], named)[0] - expected).max())
     again = SentenceTransformer(str(out), device="cpu").encode(TEXTS)
     check("the directory in sentence-transformers", np.abs(expected - again).max())
+    # What is lost by rounding, seen: 3e-4 and .02; unit vectors' largest numbers are about .2.
+    check("fp16 of all-MiniLM-L6-v2", np.abs(graphs["fp16"].run(["sentence_embedding"], named)[0] - expected).max(), 2e-3)
+    check("int8 of all-MiniLM-L6-v2", 1 - (graphs["int8"].run(["sentence_embedding"], named)[0] * expected).sum(1).min(), 0.03)
+    javascript(out, {"fp32": expected} | {name: graphs[dtype].run(["sentence_embedding"], named)[0] for name, dtype in (("fp16", "fp16"), ("q8", "int8"))})
+
+
+def javascript(out, expected):
     js = SOURCE / ".venv/js/node_modules/@huggingface/transformers"
     if not js.exists():
         print("skipped: transformers.js is not installed")
         return
     script = SOURCE / "tests/js/embed.mjs"
-    env = dict(os.environ, TRANSFORMERS_JS=str(js), MODEL=str(out))
-    answer = subprocess.run(["node", str(script)], input=json.dumps(TEXTS), env=env, capture_output=True, text=True)
-    assert answer.returncode == 0, answer.stderr
-    vectors = np.array(json.loads(answer.stdout)["embeddings"])
-    # transformers.js cuts a text over the limit after adding special tokens, and so drops
-    # [SEP] where tokenizers keeps it: it is compared on the texts within the limit.
-    check("transformers.js, feature-extraction with its own pooling", np.abs(vectors - expected)[:-1].max())
+    for dtype, vectors in expected.items():
+        env = dict(os.environ, TRANSFORMERS_JS=str(js), MODEL=str(out), DTYPE=dtype)
+        answer = subprocess.run(["node", str(script)], input=json.dumps(TEXTS), env=env, capture_output=True, text=True)
+        assert answer.returncode == 0, answer.stderr
+        found = np.array(json.loads(answer.stdout)["embeddings"])
+        # transformers.js cuts a text over the limit after adding special tokens, and so drops
+        # [SEP] where tokenizers keeps it: it is compared on the texts within the limit. The ranges of int8's
+        # activations are those of a batch, which is of one text there and of all here.
+        check(f"transformers.js, feature-extraction with its own pooling, {dtype}", np.abs(found - vectors)[:-1].max(),
+              {"fp32": TOLERANCE, "fp16": 2e-3, "q8": 0.05}[dtype])
 
 
 def in_folder(function, *arguments):
@@ -183,6 +302,13 @@ def main():
             in_folder(family, name, settings)
             for labels in (1, 3):
                 in_folder(family_classifier, name, settings, labels)
+        if openvino():
+            in_folder(through_openvino, name, CONFIGS[name][0], transformers.AutoModel, "fp32,fp16,int8")
+            in_folder(through_openvino, name, CONFIGS[name][0], transformers.AutoModelForSequenceClassification, "fp32")
+    if not openvino():
+        print("skipped: OpenVINO is not installed")
+    in_folder(outputs_alone)
+    in_folder(external_data)
     with tempfile.TemporaryDirectory() as folder:
         for name, modules, prompt in sentence_models(pathlib.Path(folder)):
             in_folder(sentence_model, name, modules, prompt)
