@@ -30,9 +30,11 @@ BASE = SOURCE / ".venv/all-MiniLM-L6-v2"
 TOLERANCE = 1e-4
 # Of the largest number. fp16 keeps 11 bits of what each of a few dozen operations gives.
 TOLERANCE_FP16 = 1e-2
-# The same of int8, beside PyTorch with the rounded weights: what is left are activations in steps of 1/255 of
-# their range, half a step wrong, through all layers.
+# The same of int8, beside PyTorch that rounds as the graph does: what is left are numbers so near the middle of two steps that the
+# order of a sum decides, each by 1/255 of its range (seen: .02 in some families, 4e-7 where there are none). Weights of 7 bits: the
+# sums of 8 saturate on CPUs without VNNI.
 TOLERANCE_INT8 = 5e-2
+INT8 = ("--dtype", "fp32,fp16,int8", "--weight-bits", "7")
 DTYPES = {"fp32": "model.onnx", "fp16": "model_fp16.onnx", "int8": "model_quantized.onnx"}
 PROBE_ONNX = os.path.join(os.environ["TANDEM_BUILD"], "tests", "probe_onnx")
 torch.manual_seed(7)
@@ -86,12 +88,23 @@ def check_part(name, found, expected, tolerance):
     check(name, np.abs(found - expected).max() / np.abs(expected).max(), tolerance)
 
 
-def rounded(model, bits=8):
-    """A copy whose encoder has the weights that int8 keeps: linear layers with a scale for each output, word embeddings with one for
-    each word. Poolers and heads stay as they are."""
+def round_activation(layer, inputs):
+    """DynamicQuantizeLinear of a whole tensor, and back."""
+    x = inputs[0]
+    low, high = min(x.min().item(), 0), max(x.max().item(), 0)
+    scale = np.float32(high - low) / np.float32(255)
+    zero = np.clip(np.rint(-np.float32(low) / scale), 0, 255)
+    return (((x / float(scale)).round() + float(zero)).clamp(0, 255) - float(zero)) * float(scale)
+
+
+def rounded(model, bits=7):
+    """A copy whose encoder computes as int8 does: linear layers with a scale for each output and inputs in 255 steps, word embeddings
+    with a scale for each word. Poolers and heads stay as they are."""
     copied = copy.deepcopy(model)
     encoder = copied.base_model
     layers = [module for name, module in encoder.named_modules() if isinstance(module, torch.nn.Linear) and not name.startswith("pooler")]
+    for layer in layers:
+        layer.register_forward_pre_hook(round_activation)
     for module, highest in [(layer, 2 ** (bits - 1) - 1) for layer in layers] + [(encoder.get_input_embeddings(), 127)]:
         with torch.no_grad():
             scale = module.weight.abs().amax(1, keepdim=True) / highest
@@ -120,7 +133,7 @@ def family_directory(work, name, settings, loader, **more):
 
 def family(work, name, settings):
     config, model, directory = family_directory(work, name, settings, transformers.AutoModel)
-    graphs = export(directory, work / "bi", "--dtype", "fp32,fp16,int8")
+    graphs = export(directory, work / "bi", *INT8)
     session, references = graphs["fp32"], {"fp32": model, "fp16": model, "int8": rounded(model)}
     assert [o.name for o in session.get_outputs()] == ["last_hidden_state", "sentence_embedding"]
     assert [i.shape for i in session.get_inputs()] == [["batch_size", "sequence_length"]] * len(session.get_inputs())
@@ -145,7 +158,7 @@ def family(work, name, settings):
 
 def family_classifier(work, name, settings, labels):
     config, model, directory = family_directory(work, name, settings, transformers.AutoModelForSequenceClassification, num_labels=labels)
-    graphs = export(directory, work / f"cross{labels}", "--dtype", "fp32,int8")
+    graphs = export(directory, work / f"cross{labels}", *INT8)
     session, model8 = graphs["fp32"], rounded(model)
     assert [o.name for o in session.get_outputs()] == ["logits", "scores"]
     for ids, mask, kinds in batches(VOCAB, length_limit(config), getattr(config, "type_vocab_size", 1)):
@@ -170,27 +183,25 @@ def through_openvino(work, name, settings, loader, dtypes):
 
 
 def outputs_alone(work):
-    """Graphs that give hidden states or vectors alone, cut, and with weights of 7 bits."""
+    """Graphs that give hidden states or vectors alone, and cut; the numbers of bits of weights."""
     _, model, directory = family_directory(work, "bert", CONFIGS["bert"][0], transformers.AutoModel)
-    both = export(directory, work / "both", "--dtype", "int8", "--weight-bits", "7")["int8"]
     hidden = export(directory, work / "hidden", "--outputs", "hidden")["fp32"]
     vectors = export(directory, work / "vectors", "--outputs", "embedding", "--dimensions", "12")["fp32"]
     assert [o.name for o in hidden.get_outputs()] == ["last_hidden_state"]
     assert [o.name for o in vectors.get_outputs()] == ["sentence_embedding"] and vectors.get_outputs()[0].shape[1] == 12
     assert json.loads((work / "vectors/config_sentence_transformers.json").read_text())["truncate_dim"] == 12
-    with torch.no_grad():
-        seven = rounded(model, 7)
     for ids, mask, kinds in batches(VOCAB, 40, 2):
-        named = inputs_of(both, ids, mask, kinds)
+        named = inputs_of(hidden, ids, mask, kinds)
         with torch.no_grad():
-            expected, expected7 = (m(**torch_inputs(named)).last_hidden_state.numpy() for m in (model, seven))
+            expected = model(**torch_inputs(named)).last_hidden_state.numpy()
         attended = mask[..., None] > 0
         check("hidden states alone", np.abs((hidden.run(None, named)[0] - expected) * attended).max())
         check("vectors alone", np.abs(vectors.run(None, named)[0] - ((expected * attended).sum(1) / attended.sum(1))[:, :12]).max())
-        check_part("int8 of 7 bits", both.run(None, named)[0] * attended, expected7 * attended, TOLERANCE_INT8)
-    largest = max(np.abs(onnx.numpy_helper.to_array(t)).max() for t in onnx.load(str(work / "both/onnx/model_quantized.onnx")).graph.initializer
-                  if t.data_type == onnx.TensorProto.INT8 and "word" not in t.name)
-    assert largest == 63, largest
+    for bits, highest in ("7", 63), ("8", 127):
+        export(directory, work / bits, "--dtype", "int8", "--weight-bits", bits)
+        tensors = onnx.load(str(work / bits / "onnx/model_quantized.onnx")).graph.initializer
+        layers = [onnx.numpy_helper.to_array(t) for t in tensors if t.data_type == onnx.TensorProto.INT8 and "word" not in t.name]
+        assert all((np.abs(t).max(0) == highest).all() for t in layers), bits  # every output of every layer
 
 
 def external_data(work):
