@@ -143,6 +143,7 @@ const char *tandem_machine_cpu(void)
 
 /* ---- cores and threads ------------------------------------------------------------ */
 static size_t wanted_threads;
+static _Thread_local size_t guest_threads;
 
 /* The first logical CPU of the core that `cpu` belongs to; `cpu` itself if unknown. */
 static size_t first_sibling(size_t cpu)
@@ -200,7 +201,19 @@ void tandem_machine_set_threads(size_t threads)
 
 size_t tandem_machine_threads(void)
 {
-    return wanted_threads > 0 ? wanted_threads : tandem_machine_cores();
+    return guest_threads > 0 ? guest_threads : wanted_threads > 0 ? wanted_threads : tandem_machine_cores();
+}
+
+size_t tandem_machine_be_guest(size_t threads)
+{
+    size_t before = guest_threads;
+    guest_threads = threads;
+    return before;
+}
+
+bool tandem_machine_is_guest(void)
+{
+    return guest_threads > 0;
 }
 
 /* ---- memory -------------------------------------------------------------------------- */

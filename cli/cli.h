@@ -99,8 +99,9 @@ typedef enum { TANDEM_HELP_TEXT, TANDEM_HELP_MARKDOWN, TANDEM_HELP_MAN } tandem_
 
 /* The page of a command. */
 int tandem_help_command(tandem_buffer *out, const tandem_command *command, tandem_help_format format);
-/* The list of commands; `prefix` ("train") leaves only those that begin with that word. */
-int tandem_help_overview(tandem_buffer *out, const char *prefix);
+/* The list of commands, as text or as a man page; in the text, `prefix` ("train") leaves only those that begin
+ * with that word. */
+int tandem_help_overview(tandem_buffer *out, const char *prefix, tandem_help_format format);
 
 /* ---- the table (main.c) ----------------------------------------------------------- */
 size_t tandem_command_count(void);

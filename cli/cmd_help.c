@@ -16,9 +16,9 @@ static const tandem_option table[] = {
 static int help_page(tandem_buffer *page, const help_options *options, size_t count, char *const *arguments)
 {
     if (count == 0) {
-        return options->format == TANDEM_HELP_TEXT
-                   ? tandem_help_overview(page, NULL)
-                   : tandem_error_code(TANDEM_USAGE, "--format: expected a command whose page to write");
+        return options->format != TANDEM_HELP_MARKDOWN
+                   ? tandem_help_overview(page, NULL, (tandem_help_format)options->format)
+                   : tandem_error_code(TANDEM_USAGE, "--format markdown: expected a command whose page to write");
     }
     size_t used;
     const tandem_command *command = tandem_command_find(arguments, count, &used);

@@ -4,6 +4,8 @@
 #include "cli/cli.h"
 #include "tandem/machine.h"
 
+#define TANDEM_PURPOSE "fine-tunes, measures and ships bi-encoders and cross-encoders for search"
+
 enum { COLUMN = 28, WIDTH = 92 };
 
 /* Appends `text`, broken between words so that lines that begin at `column` end
@@ -185,15 +187,38 @@ static int markdown_page(tandem_buffer *out, const tandem_command *command)
     return TANDEM_OK;
 }
 
-static int man_page(tandem_buffer *out, const tandem_command *command)
+/* `name` with hyphens: of the page and, as man -k reads it, under NAME. */
+static int man_head(tandem_buffer *out, const char *name, const char *summary)
 {
-    TANDEM_TRY(tandem_buffer_puts(out, ".TH \"TANDEM-"));
-    for (const char *c = command->name; *c; c++) {
-        char upper = *c == ' ' ? '-' : *c >= 'a' && *c <= 'z' ? (char)(*c - 'a' + 'A') : *c;
+    TANDEM_TRY(tandem_buffer_puts(out, ".TH \""));
+    for (const char *c = name; *c; c++) {
+        char upper = *c >= 'a' && *c <= 'z' ? (char)(*c - 'a' + 'A') : *c;
         TANDEM_TRY(tandem_buffer_append(out, &upper, 1));
     }
-    TANDEM_TRY(tandem_buffer_printf(out, "\" 1 \"\" \"tandem %s\"\n.SH NAME\ntandem %s \\- %s\n.SH SYNOPSIS\n",
-                                    tandem_version(), command->name, command->summary));
+    TANDEM_TRY(tandem_buffer_printf(out, "\" 1 \"\" \"tandem %s\"\n.SH NAME\n", tandem_version()));
+    TANDEM_TRY(man_text(out, name));
+    TANDEM_TRY(tandem_buffer_puts(out, " \\- "));
+    TANDEM_TRY(man_text(out, summary));
+    return tandem_buffer_puts(out, "\n.SH SYNOPSIS\n");
+}
+
+/* "tandem-train-bi" */
+static int put_page_name(tandem_buffer *out, const tandem_command *command)
+{
+    TANDEM_TRY(tandem_buffer_printf(out, "tandem-%s", command->name));
+    for (char *c = out->data; *c; c++) {
+        *c = *c == ' ' ? '-' : *c;
+    }
+    return TANDEM_OK;
+}
+
+static int man_page(tandem_buffer *out, const tandem_command *command)
+{
+    tandem_buffer name = TANDEM_BUFFER_INIT;
+    int head = put_page_name(&name, command);
+    head = head < 0 ? head : man_head(out, name.data, command->summary);
+    tandem_buffer_free(&name);
+    TANDEM_TRY(head);
     tandem_buffer usage = TANDEM_BUFFER_INIT;
     int rc = put_usage(&usage, command);
     if (rc == TANDEM_OK) {
@@ -212,6 +237,30 @@ static int man_page(tandem_buffer *out, const tandem_command *command)
     return TANDEM_OK;
 }
 
+static int man_overview(tandem_buffer *out)
+{
+    tandem_buffer name = TANDEM_BUFFER_INIT;
+    int rc = man_head(out, "tandem", TANDEM_PURPOSE);
+    rc = rc < 0 ? rc : tandem_buffer_puts(out, ".B tandem\nCOMMAND [OPTION]... [ARGUMENT]...\n.SH COMMANDS\n");
+    for (size_t i = 0; i < tandem_command_count() && rc == TANDEM_OK; i++) {
+        const tandem_command *command = tandem_command_at(i);
+        tandem_buffer_clear(&name);
+        TANDEM_TRY_GOTO(rc, done, put_page_name(&name, command));
+        TANDEM_TRY_GOTO(rc, done, tandem_buffer_printf(out, ".TP\n.B %s\n", command->name));
+        TANDEM_TRY_GOTO(rc, done, man_text(out, command->summary));
+        TANDEM_TRY_GOTO(rc, done, tandem_buffer_puts(out, ": "));
+        TANDEM_TRY_GOTO(rc, done, man_text(out, name.data));
+        TANDEM_TRY_GOTO(rc, done, tandem_buffer_puts(out, "(1)\n"));
+    }
+    rc = rc < 0 ? rc : put_section(out, &man, "OPTIONS OF EVERY COMMAND", tandem_global_table);
+    rc = rc < 0 ? rc
+                : tandem_buffer_puts(out, ".SH EXIT STATUS\n0 done, 1 failed, 2 wrong usage, 130 interrupted.\n"
+                                          ".SH SEE ALSO\nlibtandem(3), and the pages that COMMANDS names\n");
+done:
+    tandem_buffer_free(&name);
+    return rc;
+}
+
 /* ---- public -------------------------------------------------------------------------------- */
 int tandem_help_command(tandem_buffer *out, const tandem_command *command, tandem_help_format format)
 {
@@ -223,10 +272,13 @@ int tandem_help_command(tandem_buffer *out, const tandem_command *command, tande
     return tandem_error("no such help format: %d", (int)format);
 }
 
-int tandem_help_overview(tandem_buffer *out, const char *prefix)
+int tandem_help_overview(tandem_buffer *out, const char *prefix, tandem_help_format format)
 {
     size_t length = prefix ? strlen(prefix) : 0;
-    TANDEM_TRY(tandem_buffer_puts(out, "tandem - fine-tunes, measures and ships bi-encoders and cross-encoders for search\n\n"
+    if (format == TANDEM_HELP_MAN) {
+        return man_overview(out);
+    }
+    TANDEM_TRY(tandem_buffer_puts(out, "tandem - " TANDEM_PURPOSE "\n\n"
                                        "usage: tandem COMMAND [OPTION]... [ARGUMENT]...\n\ncommands:\n"));
     for (size_t i = 0; i < tandem_command_count(); i++) {
         const tandem_command *command = tandem_command_at(i);

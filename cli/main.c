@@ -97,7 +97,7 @@ int tandem_command_unknown(char *const *words, size_t count)
 static int print_help(const tandem_command *command, const char *prefix)
 {
     tandem_buffer page = TANDEM_BUFFER_INIT;
-    int rc = command ? tandem_help_command(&page, command, TANDEM_HELP_TEXT) : tandem_help_overview(&page, prefix);
+    int rc = command ? tandem_help_command(&page, command, TANDEM_HELP_TEXT) : tandem_help_overview(&page, prefix, TANDEM_HELP_TEXT);
     if (rc == TANDEM_OK) {
         fputs(page.data, stdout);
     }

@@ -35,7 +35,7 @@ endif()
 add_library(tandem::torch ALIAS tandem_torch_interface)
 # Beside libtorch the module that is loaded at run time.
 list(APPEND CMAKE_BUILD_RPATH ${torch_lib} ${CMAKE_BINARY_DIR})
-list(APPEND CMAKE_INSTALL_RPATH ${torch_lib} $ORIGIN/../lib/tandem)
+list(APPEND CMAKE_INSTALL_RPATH ${torch_lib})
 
 # Wheels carry their own libgomp; other builds use the system's.
 # clang would emit calls to a runtime of its own: it builds without OpenMP (fuzz preset).

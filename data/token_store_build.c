@@ -157,9 +157,14 @@ static int join_wave(token_job *job, size_t first, size_t end)
     return TANDEM_OK;
 }
 
+static size_t count_blocks(const tandem_token_store *store)
+{
+    return store->count / BLOCK + (store->count % BLOCK != 0);
+}
+
 static int make_all(token_job *job)
 {
-    size_t blocks = job->store->count / BLOCK + (job->store->count % BLOCK != 0);
+    size_t blocks = count_blocks(job->store);
     for (size_t first = 0; first < blocks; first += job->wave) {
         size_t end = blocks - first < job->wave ? blocks : first + job->wave;
         make_wave(job, first, end);
@@ -220,8 +225,10 @@ static void free_job(token_job *job)
 int tandem_token_store_fill(tandem_token_store *store, const tandem_tokenizer *tokenizer, const tandem_text *texts,
                             const char *prompt, const tandem_bare *known)
 {
+    size_t most = tandem_machine_threads(), blocks = count_blocks(store);
     token_job job = {.store = store, .tokenizer = tokenizer, .texts = texts, .known = known,
-                     .prompt = prompt ? prompt : "", .threads = tandem_machine_threads(), .failed_block = SIZE_MAX};
+                     .prompt = prompt ? prompt : "", .threads = blocks == 0 ? 1 : blocks < most ? blocks : most,
+                     .failed_block = SIZE_MAX};
     job.prompt_length = strlen(job.prompt);
     job.wave = WAVE * job.threads;
     job.workers = tandem_alloc(job.threads, sizeof *job.workers);

@@ -33,9 +33,6 @@ int tandem_token_store_begin(tandem_token_store **out, const tandem_tokenizer *t
  * where they are not. */
 int tandem_token_store_fill(tandem_token_store *store, const tandem_tokenizer *tokenizer, const tandem_text *texts,
                             const char *prompt, const tandem_bare *known);
-/* Both, without the cache. */
-int tandem_token_store_build(tandem_token_store **out, const tandem_tokenizer *tokenizer, const tandem_text *texts,
-                             size_t count, const char *prompt, size_t limit);
 
 /* True when what was read is of the tokenizer and limit of `wanted`, and of the texts with these
  * hashes: the name of a cache's file is no proof. */

@@ -22,8 +22,8 @@ int tandem_model_read_optional(cJSON **out, char **path, const char *folder, con
     return tandem_file_exists(*path) ? tandem_json_read(out, *path) : 0;
 }
 
-/* Follows the width of a vector from pooling through the modules. */
-static int settle_width(tandem_model *model)
+/* Follows the width of a vector from pooling through the modules; `dim` as of the options. */
+static int settle_width(tandem_model *model, size_t dim)
 {
     tandem_model_info *info = &model->info;
     int64_t hidden = model->spec.hidden, width = hidden * (int64_t)info->poolings;
@@ -45,7 +45,11 @@ static int settle_width(tandem_model *model)
         info->normalize = module->kind == TANDEM_MODULE_NORMALIZE;
     }
     info->width = (size_t)width;
-    info->dim = info->dim > 0 && info->dim < info->width ? info->dim : info->width;
+    if (dim > info->width) {
+        return tandem_error_code(TANDEM_USAGE, "%s: an embedding has %zu numbers, not %zu", info->directory,
+                                 info->width, dim);
+    }
+    info->dim = dim > 0 ? dim : info->dim > 0 && info->dim < info->width ? info->dim : info->width;
     return 0;
 }
 
@@ -180,7 +184,7 @@ static int load(tandem_model *model, const char *directory, const tandem_model_o
     TANDEM_TRY(tandem_model_read_settings(model));
     TANDEM_TRY(tandem_model_read_modules(model));
     TANDEM_TRY(tandem_model_read_config(model));
-    TANDEM_TRY(settle_width(model));
+    TANDEM_TRY(settle_width(model, options->dim));
     TANDEM_TRY(tandem_model_stated_length(model, &stated));
     TANDEM_TRY(load_tokenizer(model));
     TANDEM_TRY(check_vocab(model));
@@ -211,11 +215,29 @@ int tandem_model_load(tandem_model **out, const char *directory, const tandem_mo
     return 0;
 }
 
-void tandem_model_free(tandem_model *model)
+int tandem_model_share(tandem_model **out, const tandem_model *model)
 {
-    if (model == NULL) {
-        return;
+    *out = NULL;
+    tandem_model *copy = tandem_alloc(1, sizeof *copy);
+    if (copy == NULL) {
+        return TANDEM_ERROR;
     }
+    *copy = *model;
+    copy->shared = true;
+    copy->prompts[TANDEM_QUERY] = tandem_strdup(model->info.query_prompt);
+    copy->prompts[TANDEM_DOCUMENT] = tandem_strdup(model->info.document_prompt);
+    copy->info.query_prompt = copy->prompts[TANDEM_QUERY];
+    copy->info.document_prompt = copy->prompts[TANDEM_DOCUMENT];
+    if (copy->info.query_prompt == NULL || copy->info.document_prompt == NULL) {
+        tandem_model_free(copy);
+        return TANDEM_ERROR;
+    }
+    *out = copy;
+    return 0;
+}
+
+static void free_parts(tandem_model *model)
+{
     if (model->encoder) {
         tandem_encoder_free(model->encoder);
     }
@@ -227,9 +249,19 @@ void tandem_model_free(tandem_model *model)
     tandem_json_free(model->config);
     tandem_json_free(model->sentence_transformers);
     tandem_json_free(model->tokenizer_config);
+    tandem_arena_free(model->arena);
+}
+
+void tandem_model_free(tandem_model *model)
+{
+    if (model == NULL) {
+        return;
+    }
+    if (!model->shared) {
+        free_parts(model);
+    }
     free(model->prompts[TANDEM_QUERY]);
     free(model->prompts[TANDEM_DOCUMENT]);
-    tandem_arena_free(model->arena);
     free(model);
 }
 

@@ -53,6 +53,7 @@ struct tandem_model {
     char *prompts[2];        /* by tandem_side: those in use */
     size_t prompt_tokens[2]; /* by tandem_side: tokens at a text's front that pooling leaves out */
     bool new_head;           /* its classifier was not in the directory */
+    bool shared;             /* all but the prompts is another model's */
     double initializer_range;
     /* The directory's own files, kept so that what tandem does not read survives; NULL
      * where there is none. */

@@ -14,7 +14,7 @@ static const struct {
     const char *name;
     void *pointer;
 } slots[] = {
-    SLOT(torch_version), SLOT(torch_build_info), SLOT(scope_begin), SLOT(scope_end), SLOT(tensor_free),
+    SLOT(torch_own), SLOT(torch_set_team), SLOT(torch_version), SLOT(torch_build_info), SLOT(scope_begin), SLOT(scope_end), SLOT(tensor_free),
     SLOT(scope_keep), SLOT(grad_enable), SLOT(tensor_from), SLOT(tensor_from_int64), SLOT(tensor_from_bool),
     SLOT(tensor_dims), SLOT(tensor_size), SLOT(tensor_read), SLOT(tensor_item), SLOT(op_matmul), SLOT(op_add),
     SLOT(op_sub), SLOT(op_mul), SLOT(op_div), SLOT(op_scale), SLOT(op_shift), SLOT(op_exp), SLOT(op_log),
@@ -54,21 +54,26 @@ static int load(void)
     if (!module) {
         return tandem_error("libtorch cannot be loaded: %s", dlerror());
     }
-    int (*start)(const tandem_torch_host *) = NULL;
+    void (*start)(const tandem_torch_host *) = NULL;
     TANDEM_TRY(set_pointer(&start, module, "tandem_torch_start"));
     for (size_t i = 0; i < sizeof slots / sizeof *slots; i++) {
         TANDEM_TRY(set_pointer(slots[i].pointer, module, slots[i].name));
     }
-    return start(&host);
+    start(&host);
+    return TANDEM_OK;
 }
 
 int tandem_torch_init(void)
 {
     static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-    static bool loaded;
+    static bool loaded, own;
     pthread_mutex_lock(&mutex);
     int rc = loaded ? TANDEM_OK : load();
     loaded = rc == TANDEM_OK;
+    if (loaded && !own && !tandem_machine_is_guest()) {
+        rc = tandem_torch_own();
+        own = rc == TANDEM_OK;
+    }
     pthread_mutex_unlock(&mutex);
     return rc;
 }

@@ -7,7 +7,7 @@
 set -u
 cd "$1" || exit 1
 
-modules=(base data model mining eval train cli) # each may use those before it
+modules=(base data model lib mining eval train cli) # each may use those before it
 
 # The public headers of each module. A new header is added here.
 headers_of() {
@@ -15,6 +15,7 @@ headers_of() {
     base) echo error memory file log json settings hash random machine openmp cache ;;
     data) echo batch dataset groups import qrels token_store tokenizer vectors ;;
     model) echo model onnx safetensors ;;
+    lib) echo inference ;;
     mining) echo bm25 cloze negatives search ;;
     eval) echo compare metrics pipeline report run ;;
     train) echo loss train ;;

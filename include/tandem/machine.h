@@ -40,6 +40,10 @@ size_t tandem_machine_peak_rss(void);  /* bytes, of this process so far */
  * to be called before the first parallel work. */
 void tandem_machine_set_threads(size_t threads);
 size_t tandem_machine_threads(void);
+/* From now on this thread's work takes `threads` threads whatever the process has (0: again what the process
+ * has), and leaves the process as it is: libtandem, whose process is not its own. Returns what held before. */
+size_t tandem_machine_be_guest(size_t threads);
+bool tandem_machine_is_guest(void);
 
 /* ---- interrupts ------------------------------------------------------------- */
 /* Makes SIGINT and SIGTERM set a flag; a second one ends the process at once with

@@ -29,6 +29,7 @@ typedef struct {
     bool new_head;     /* cross-encoder: make the head (seeded) where the directory has none */
     uint64_t seed;     /* of a new head */
     size_t max_length; /* tokens with special ones; 0: what the directory says */
+    size_t dim;        /* bi-encoder: numbers of an embedding, at most its width; 0: what the directory says */
     tandem_precision precision; /* of its products (shim.h) */
 } tandem_model_options;
 
@@ -60,6 +61,9 @@ int tandem_model_load(tandem_model **out, const char *directory, const tandem_mo
  * bi-encoder when modules.json lists more than one module; else, by config.json, a
  * cross-encoder when an architecture ends in "ForSequenceClassification", else a bi-encoder. */
 int tandem_model_detect(tandem_model_kind *out, const char *directory);
+/* One model under other prompts: shares all of `model`, which must not change and be freed after it, but has
+ * prompts of its own, at first the same. */
+int tandem_model_share(tandem_model **out, const tandem_model *model);
 void tandem_model_free(tandem_model *model); /* NULL is fine */
 
 /* Writes a directory that sentence-transformers (bi-encoder; the layout that versions

@@ -26,6 +26,9 @@ typedef struct tandem_token_store tandem_token_store;
  * not used. */
 int tandem_token_store_make(tandem_token_store **out, const tandem_tokenizer *tokenizer,
                             const tandem_text *texts, size_t count, const char *prompt, size_t limit);
+/* The same without the cache. */
+int tandem_token_store_build(tandem_token_store **out, const tandem_tokenizer *tokenizer, const tandem_text *texts,
+                             size_t count, const char *prompt, size_t limit);
 void tandem_token_store_free(tandem_token_store *store); /* NULL is fine */
 
 size_t tandem_token_store_count(const tandem_token_store *store);

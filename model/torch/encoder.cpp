@@ -165,7 +165,7 @@ void place_leaves(tandem_encoder &encoder) {
     const tandem_encoder_spec &spec = encoder.spec;
     place_embeddings(encoder);
     place_leaf(encoder, encoder.relative_bias, spec.relative_bias, {spec.relative_buckets, spec.heads});
-    encoder.layers.resize(static_cast<size_t>(spec.layers));
+    encoder.layers = std::vector<Layer>(static_cast<size_t>(spec.layers));
     for (size_t i = 0; i < encoder.layers.size(); ++i) {
         encoder.first_leaf.push_back(encoder.leaves.size());
         place_layer(encoder, encoder.layers[i], spec.layer[i]);

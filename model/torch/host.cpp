@@ -8,9 +8,8 @@
 
 static tandem_torch_host host;
 
-extern "C" __attribute__((visibility("default"))) int tandem_torch_start(const tandem_torch_host *of) {
+extern "C" __attribute__((visibility("default"))) void tandem_torch_start(const tandem_torch_host *of) {
     host = *of;
-    return tandem::start();
 }
 
 int tandem_error(const char *format, ...) {

@@ -45,9 +45,6 @@ inline const at::Tensor &ref(const tandem_tensor *handle) {
 /* As tandem_op_normalize. */
 at::Tensor unit_rows(const at::Tensor &x);
 
-/* Once, before anything else: threads, memory, determinism. */
-int start() noexcept;
-
 /* Every entry of the shim runs its body through this: gradients are recorded as the
  * thread asked, and whatever is thrown becomes a message that starts with the entry's
  * name. */

@@ -194,27 +194,28 @@ struct ProductStep : Step {
     }
 };
 
-at::Tensor product_in_bf16(const at::Tensor &x, const Matrix &weight) {
-    if (!weight.laid_out.defined()) {
-        weight.laid_out = lay_out(weight.leaf, true);
+/* One of a weight's two forms, made when it is first needed. */
+at::Tensor form_of(const Matrix &weight, at::Tensor &form, bool transposed) {
+    std::lock_guard<std::mutex> guard(*weight.lock);
+    if (!form.defined()) {
+        form = lay_out(weight.leaf, transposed);
     }
-    return product_of(x, weight.laid_out, weight.leaf.size(0));
+    return form;
 }
 
 } // namespace
 
 at::Tensor product(const at::Tensor &x, const Matrix &weight) {
-    at::Tensor out = weight.bf16 ? product_in_bf16(x, weight) : at::mm(x.detach(), weight.leaf.detach().t());
+    at::Tensor out = weight.bf16 ? product_of(x, form_of(weight, weight.laid_out, true), weight.leaf.size(0)) : at::mm(x.detach(), weight.leaf.detach().t());
     if (!recorded({x, weight.leaf})) {
         return out;
-    }
-    if (weight.bf16 && !weight.laid_out_transposed.defined()) {
-        weight.laid_out_transposed = lay_out(weight.leaf, false);
     }
     auto step = c10::make_intrusive<ProductStep>();
     step->x = x.detach();
     step->weight = weight.leaf;
-    step->laid_out = weight.laid_out_transposed;
+    if (weight.bf16) {
+        step->laid_out = form_of(weight, weight.laid_out_transposed, false);
+    }
     return attach(std::move(out), step, {x, weight.leaf});
 }
 

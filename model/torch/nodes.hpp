@@ -11,6 +11,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -50,6 +51,7 @@ at::Tensor embed(std::vector<Lookup> lookups);
 struct Matrix {
     at::Tensor leaf;
     bool bf16 = false;
+    std::unique_ptr<std::mutex> lock = std::make_unique<std::mutex>(); /* threads may run one model */
     mutable at::Tensor laid_out;            /* the transpose, [in, out], as forward needs it */
     mutable at::Tensor laid_out_transposed; /* the weight itself, for the gradient of x */
 };

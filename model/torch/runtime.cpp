@@ -15,6 +15,11 @@
 #include <torch/version.h>
 
 #include "tandem/machine.h"
+#include "tandem/openmp.h"
+
+/* Of MKL, where libtorch has it: threads of the calling thread's products, 0: as the process has; returns
+ * what held before. */
+extern "C" int MKL_Set_Num_Threads_Local(int threads) __attribute__((weak));
 
 namespace {
 
@@ -47,18 +52,6 @@ tandem_tensor *release(tandem_tensor *handle) {
 
 namespace tandem {
 
-int start() noexcept {
-    return guarded("libtorch cannot be started", [] {
-        keep_freed_memory();
-        at::set_num_threads(static_cast<int>(tandem_machine_threads()));
-        at::set_num_interop_threads(1);
-        at::globalContext().setDeterministicAlgorithms(true, false);
-        /* Uninitialized memory is never read here; filling it would cost a pass. */
-        at::globalContext().setDeterministicFillUninitializedMemory(false);
-        return TANDEM_OK;
-    });
-}
-
 bool grad_enabled() {
     return grad_on;
 }
@@ -82,6 +75,31 @@ void give(tandem_tensor **out, at::Tensor tensor) {
 using tandem::give;
 using tandem::guarded;
 using tandem::ref;
+
+int tandem_torch_own(void) {
+    return guarded(__func__, [] {
+        keep_freed_memory();
+        at::set_num_threads(static_cast<int>(tandem_machine_threads()));
+        at::set_num_interop_threads(1);
+        at::globalContext().setDeterministicAlgorithms(true, false);
+        /* Uninitialized memory is never read here; filling it would cost a pass. */
+        at::globalContext().setDeterministicFillUninitializedMemory(false);
+        return TANDEM_OK;
+    });
+}
+
+tandem_team tandem_torch_set_team(tandem_team team) {
+    (void)guarded(__func__, [] {
+        at::get_num_threads(); /* a thread's first question sets its OpenMP threads */
+        return TANDEM_OK;
+    });
+    tandem_team before = {omp_get_max_threads(), 0};
+    omp_set_num_threads(team.openmp);
+    if (MKL_Set_Num_Threads_Local != nullptr) {
+        before.blas = MKL_Set_Num_Threads_Local(team.blas);
+    }
+    return before;
+}
 
 const char *tandem_torch_version(void) {
     return TORCH_VERSION;

@@ -41,10 +41,17 @@ typedef struct tandem_tensor tandem_tensor;
 typedef struct tandem_encoder tandem_encoder;
 
 /* ---- runtime ---------------------------------------------------------------- */
-/* To be called before any other function here; idempotent, from any thread. Loads the module and starts libtorch:
- * threads as tandem_machine_threads() says, one inter-op thread, memory kept between steps (malloc gives nothing
- * back), deterministic algorithms. */
+/* To be called before any other function here; idempotent, from any thread. Loads the module and, once
+ * a thread asks that is no guest (machine.h), sets the process up: threads as tandem_machine_threads() says, one inter-op
+ * thread, memory kept between steps (malloc gives nothing back), deterministic algorithms. */
 int tandem_torch_init(void);
+/* What tandem_torch_init makes of the process. */
+TANDEM_SHIM(int, tandem_torch_own)(void);
+/* Threads that work for the calling thread, of OpenMP and of MKL (0: as the process has); gives those that did before. */
+typedef struct {
+    int openmp, blas;
+} tandem_team;
+TANDEM_SHIM(tandem_team, tandem_torch_set_team)(tandem_team team);
 TANDEM_SHIM(const char *, tandem_torch_version)(void);
 /* One line a fact: BLAS, CPU capability, threads. Borrowed. */
 TANDEM_SHIM(const char *, tandem_torch_build_info)(void);

@@ -44,6 +44,10 @@ setup() {
     [[ "${lines[0]}" == '.TH "TANDEM-INFO" 1 '* ]]
     [[ "$output" == *'\-\-json'* ]]
     run "$TANDEM" help --format man
+    [ "$status" -eq 0 ]
+    [[ "${lines[0]}" == '.TH "TANDEM" 1 '* ]]
+    [[ "$output" == *'tandem\-data\-import(1)'* ]]
+    run "$TANDEM" help --format markdown
     [ "$status" -eq 2 ]
 }
 
