@@ -1,11 +1,12 @@
 /* search.c - ranks lines of text for a query with libtandem: a bi-encoder by its embeddings, a
  * cross-encoder by its scores.
  *
- *     cc search.c $(pkg-config --cflags --libs tandem) -o search
+ *     cc search.c $(pkg-config --cflags --libs tandem) -lm -o search
  *     ./search MODEL "what is lift" < documents.txt
  *
  * Prints score, tab and line, best first; with -v the query's embedding instead. */
 #define _POSIX_C_SOURCE 200809L
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,7 +78,18 @@ static float *embed(const tandem_session *session, const tandem_utf8 *texts, siz
     return vectors;
 }
 
-/* The dot product, which is the cosine where the model normalizes. */
+/* As the model compares: by the cosine or by the dot product. */
+static float compare(const float *a, const float *b, size_t width, int cosine)
+{
+    double product = 0, a_square = 0, b_square = 0;
+    for (size_t d = 0; d < width; d++) {
+        product += (double)a[d] * (double)b[d];
+        a_square += (double)a[d] * (double)a[d];
+        b_square += (double)b[d] * (double)b[d];
+    }
+    return (float)(cosine ? product / sqrt(a_square * b_square) : product);
+}
+
 static void score_by_embeddings(const tandem_session *session, const char *query, lines *all)
 {
     size_t width = tandem_session_width(session);
@@ -87,9 +99,7 @@ static void score_by_embeddings(const tandem_session *session, const char *query
     }
     float *documents = embed(session, texts, all->count, "document"), *vector = embed(session, &question, 1, "query");
     for (size_t i = 0; i < all->count; i++) {
-        for (size_t d = 0; d < width; d++) {
-            all->items[i].score += vector[d] * documents[i * width + d];
-        }
+        all->items[i].score = compare(vector, documents + i * width, width, tandem_session_compares_cosine(session));
     }
     free(texts);
     free(documents);
