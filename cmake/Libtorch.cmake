@@ -38,9 +38,12 @@ list(APPEND CMAKE_BUILD_RPATH ${torch_lib} ${CMAKE_BINARY_DIR})
 list(APPEND CMAKE_INSTALL_RPATH ${torch_lib})
 
 # Wheels carry their own libgomp; other builds use the system's.
-# clang would emit calls to a runtime of its own: it builds without OpenMP (fuzz preset).
+# clang would emit calls to a runtime of its own: it builds without OpenMP (fuzz preset). So does
+# ThreadSanitizer's preset: it does not see the barriers of a runtime that is not built for it.
 add_library(tandem_openmp INTERFACE)
-if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+if(TANDEM_TSAN)
+  target_compile_options(tandem_openmp INTERFACE -Wno-unknown-pragmas)
+elseif(CMAKE_C_COMPILER_ID STREQUAL "GNU")
   target_compile_options(tandem_openmp INTERFACE -fopenmp)
 endif()
 file(GLOB torch_gomp ${torch_lib}/libgomp*.so* ${TANDEM_TORCH_ROOT}/../torch.libs/libgomp*.so*)

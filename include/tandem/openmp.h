@@ -1,5 +1,5 @@
 /* openmp.h - OpenMP's few functions that tandem calls, or their meaning for one thread
- * where the compiler has no OpenMP (clang without libomp, as the fuzz preset has it). */
+ * where the code is built without OpenMP (the presets fuzz and tsan). */
 #ifndef TANDEM_OPENMP_H
 #define TANDEM_OPENMP_H
 
