@@ -97,8 +97,8 @@ END
 
 @test "an example leaves nothing to valgrind" {
     command -v valgrind > /dev/null || skip "valgrind is not installed"
-    # Its own code and what it calls: errors of memory, and blocks that are lost for good.
-    check=(valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite)
+    # Errors of memory, and blocks that are lost for good, in its own code and all that it calls.
+    check=(valgrind --quiet "--suppressions=$TANDEM_SOURCE/tests/valgrind.supp" --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite)
     ${CC:-cc} -g -std=c17 "$examples/search.c" -Iprefix/include -L"$lib" -ltandem -lm -o checked
     export LD_LIBRARY_PATH="$lib"
     printf 't9w1 t9w2\nt3w1 t3w2\nt5w3\n' | "${check[@]}" ./checked tiny/model "t3w1 t3w2" > ranked
