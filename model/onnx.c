@@ -59,7 +59,7 @@ static void build_bi(onnx_builder *b)
     }
 }
 
-int tandem_onnx_write(const tandem_model *model, const char *path, const tandem_onnx_options *options)
+static onnx_builder begin(const tandem_model *model, const tandem_onnx_options *options)
 {
     static const tandem_onnx_options usual = TANDEM_ONNX_OPTIONS_INIT;
     onnx_builder b = {.model = model,
@@ -67,21 +67,48 @@ int tandem_onnx_write(const tandem_model *model, const char *path, const tandem_
                       .spec = tandem_model_spec(model),
                       .arena = tandem_model_parameters(model, NULL),
                       .tables = tandem_arena_new()};
-    bool cross = tandem_model_describe(model)->kind == TANDEM_CROSS_ENCODER;
-    uint64_t limit = b.options->inline_limit != 0 ? b.options->inline_limit : UINT64_MAX;
-    if (b.tables == NULL) {
-        return TANDEM_ERROR;
-    }
-    int rc = cross && b.options->outputs != TANDEM_ONNX_ALL
-                 ? tandem_error_code(TANDEM_USAGE, "a cross-encoder's graph has no other outputs than logits and scores")
-                 : 0;
-    if (rc == 0) {
+    b.graph.rc = b.tables ? 0 : TANDEM_ERROR;
+    if (b.tables) {
         build_inputs(&b);
-        cross ? build_cross(&b) : build_bi(&b);
-        rc = onnx_graph_write(&b.graph, cross ? "cross-encoder" : "bi-encoder", path, limit);
     }
-    onnx_graph_free(&b.graph);
-    tandem_arena_free(b.tables);
+    return b;
+}
+
+static void end(onnx_builder *b)
+{
+    onnx_graph_free(&b->graph);
+    tandem_arena_free(b->tables);
+    free(b->ranges);
+}
+
+int tandem_onnx_write(const tandem_model *model, const char *path, const tandem_onnx_options *options)
+{
+    bool cross = tandem_model_describe(model)->kind == TANDEM_CROSS_ENCODER;
+    if (cross && options && options->outputs != TANDEM_ONNX_ALL) {
+        return tandem_error_code(TANDEM_USAGE, "a cross-encoder's graph has no other outputs than logits and scores");
+    }
+    onnx_builder b = begin(model, options);
+    uint64_t limit = b.options->inline_limit != 0 ? b.options->inline_limit : UINT64_MAX;
+    if (b.graph.rc == 0) {
+        cross ? build_cross(&b) : build_bi(&b);
+    }
+    int rc = onnx_graph_write(&b.graph, cross ? "cross-encoder" : "bi-encoder", path, limit);
+    end(&b);
+    return rc;
+}
+
+int tandem_onnx_write_ranges(const tandem_model *model, const char *path, size_t *count)
+{
+    onnx_builder b = begin(model, NULL);
+    b.measured = true;
+    if (b.graph.rc == 0) {
+        onnx_encoder(&b, NULL);
+        onnx_ranges(&b);
+        onnx_graph_output(&b.graph, "ranges", ONNX_FLOAT, &(onnx_dim){NULL, (int64_t)b.range_count}, 1);
+    }
+    *count = b.range_count / 2;
+    int rc = onnx_graph_write(&b.graph, "ranges", path, UINT64_MAX);
+    end(&b);
     return rc;
 }
 

@@ -169,29 +169,82 @@ onnx_value onnx_embedding(onnx_builder *b, tandem_place place, int64_t rows, int
     return onnx_binary(b, "Mul", row, onnx_binary(b, "Gather", scales, ids));
 }
 
-/* x in uint8, once for all layers that read it. */
+/* x in uint8, by the range that it has where the graph runs. */
+static onnx_rounded round_dynamically(onnx_builder *b, onnx_value x)
+{
+    onnx_value outputs[3];
+    onnx_node_of_many(&b->graph, "DynamicQuantizeLinear", &x, 1, outputs, 3);
+    return (onnx_rounded){x, outputs[0], outputs[1], outputs[2]};
+}
+
+/* x in 256 steps of the next measured range, as floats; 0 is one of the steps. */
+static onnx_rounded round_statically(onnx_builder *b, onnx_value x)
+{
+    if (b->next_range == b->options->range_count) {
+        b->graph.rc = tandem_error("ranges of %zu activations are too few for this graph", b->options->range_count);
+        return (onnx_rounded){.of = x};
+    }
+    const float *range = b->options->ranges + 2 * b->next_range++;
+    float low = fminf(range[0], 0), high = fmaxf(range[1], 0), step = (high - low) / 255;
+    step = step > 0 ? step : 1.0F;
+    onnx_value scale = onnx_real(b, step), zero = onnx_byte(&b->graph, (uint8_t)lrintf(-low / step));
+    const onnx_value inputs[] = {x, scale, zero};
+    const onnx_value back[] = {onnx_node(&b->graph, "QuantizeLinear", inputs, 3, NULL, NULL), scale, zero};
+    return (onnx_rounded){x, onnx_node(&b->graph, "DequantizeLinear", back, 3, NULL, NULL), scale, zero};
+}
+
+/* Once for all layers that read x. */
 static const onnx_rounded *round_activation(onnx_builder *b, onnx_value x)
 {
     if (strcmp(b->rounded.of.text, x.text) != 0) {
-        onnx_value outputs[3];
-        onnx_node_of_many(&b->graph, "DynamicQuantizeLinear", &x, 1, outputs, 3);
-        b->rounded = (onnx_rounded){x, outputs[0], outputs[1], outputs[2]};
+        b->rounded = b->options->ranges ? round_statically(b, x) : round_dynamically(b, x);
     }
     return &b->rounded;
 }
 
-/* The product of integers, then both scales: nodes that ONNX Runtime takes together as it makes them itself. With
- * weights of 7 bits no sum of two products of uint8 and int8 leaves int16, which CPUs without VNNI add them in. */
+/* Dynamic: the product of integers, then both scales, nodes that ONNX Runtime takes together as it makes them itself.
+ * Static: the product of what both stand for, from which engines make one of integers. With weights of 7 bits no
+ * sum of two products of uint8 and int8 leaves int16, which CPUs without VNNI add them in. */
 static onnx_value integer_product(onnx_builder *b, onnx_value x, tandem_place weight, int64_t out, int64_t in)
 {
+    const onnx_attribute by_column[] = {{.name = "axis", .type = ONNX_ATTRIBUTE_INT, .i = 1}, {.name = NULL}};
     const onnx_rounded *rounded = round_activation(b, x);
     onnx_weight matrix = matrix_at(b, weight, out, in);
     onnx_value scales, rows;
     matrix.transpose = true;
     rows = add_rounded(b, weight, matrix, b->options->weight_bits == 7 ? 63 : 127, &scales);
+    if (b->options->ranges) {
+        const onnx_value stored[] = {rows, scales};
+        onnx_value values = onnx_node(&b->graph, "DequantizeLinear", stored, 2, by_column, NULL);
+        return onnx_binary(b, "MatMul", rounded->values, values);
+    }
     const onnx_value inputs[] = {rounded->values, rows, rounded->zero};
     onnx_value sums = onnx_cast(b, onnx_node(&b->graph, "MatMulInteger", inputs, 3, NULL, NULL), ONNX_FLOAT);
     return onnx_binary(b, "Mul", sums, onnx_binary(b, "Mul", rounded->scale, scales));
+}
+
+/* ---- ranges ----------------------------------------------------------------------------------- */
+
+/* Least and greatest number of x, once for all layers that read it. */
+static void measure(onnx_builder *b, onnx_value x)
+{
+    static const char *const ends[] = {"ReduceMin", "ReduceMax"};
+    if (strcmp(b->rounded.of.text, x.text) == 0) {
+        return;
+    }
+    b->rounded.of = x;
+    if (b->graph.rc == 0) {
+        b->graph.rc = tandem_grow((void **)&b->ranges, &b->range_capacity, b->range_count + 2, sizeof *b->ranges);
+    }
+    for (size_t i = 0; i < 2 && b->graph.rc == 0; i++) {
+        b->ranges[b->range_count++] = onnx_unsqueeze(b, onnx_with_int(b, ends[i], &x, 1, "keepdims", 0), 0);
+    }
+}
+
+void onnx_ranges(onnx_builder *b)
+{
+    const onnx_attribute axis[] = {{.name = "axis", .type = ONNX_ATTRIBUTE_INT, .i = 0}, {.name = NULL}};
+    onnx_node(&b->graph, "Concat", b->ranges, b->range_count, axis, "ranges");
 }
 
 /* ---- layers ----------------------------------------------------------------------------------- */
@@ -199,6 +252,9 @@ static onnx_value integer_product(onnx_builder *b, onnx_value x, tandem_place we
 /* x W^T + bias */
 onnx_value onnx_linear(onnx_builder *b, onnx_value x, tandem_place weight, tandem_place bias, int64_t out, int64_t in)
 {
+    if (b->measured) {
+        measure(b, x);
+    }
     onnx_value y = b->quantized ? integer_product(b, x, weight, out, in)
                                 : onnx_binary(b, "MatMul", x, onnx_matrix(b, weight, out, in, true));
     return bias < 0 ? y : onnx_binary(b, "Add", y, onnx_vector(b, bias, out));

@@ -24,6 +24,10 @@ typedef struct {
     int type;              /* of floats that are computed and kept: ONNX_FLOAT, or in an encoder ONNX_FLOAT16 */
     bool quantized;        /* linear layers multiply integers: in an encoder */
     onnx_rounded rounded;  /* last activation that a linear layer read: its neighbours read it too */
+    size_t next_range;     /* of options->ranges */
+    bool measured;         /* linear layers add what they read to `ranges`: in an encoder that is calibrated */
+    onnx_value *ranges;    /* [range_count], each [1]: least, greatest of one after the other */
+    size_t range_count, range_capacity;
     onnx_value mask;       /* attention_mask as float, [batch, sequence] */
     onnx_value length;     /* of the sequences, [1] */
     onnx_value score_mask; /* 0 or onnx_masked, [batch, 1, 1, sequence] */
@@ -66,6 +70,8 @@ onnx_value onnx_table(onnx_builder *b, const char *name, const float *data, size
 /* Hidden states, [batch, sequence, hidden], in float32 whatever the encoder computes in, under the name
  * `output` (NULL: a fresh one). Sets mask, length and score_mask. */
 onnx_value onnx_encoder(onnx_builder *b, const char *output);
+/* -> ranges, of an encoder that was built with `measured` set. */
+void onnx_ranges(onnx_builder *b);
 void onnx_embedding_head(onnx_builder *b, onnx_value hidden);      /* -> sentence_embedding */
 /* -> logits, and scores; false: the model's activation of scores is not known, there are none. */
 bool onnx_classification_head(onnx_builder *b, onnx_value hidden);

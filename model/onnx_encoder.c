@@ -272,7 +272,7 @@ static void share(onnx_builder *b, shared *common)
 /* Ends the encoder's own precision: what follows it is small, and computed in float32. */
 static onnx_value widen(onnx_builder *b, onnx_value hidden, const char *output)
 {
-    b->quantized = false;
+    b->quantized = b->measured = false;
     if (b->type == ONNX_FLOAT) {
         return hidden;
     }

@@ -113,6 +113,15 @@ onnx_value onnx_int(onnx_graph *graph, int64_t value)
     return name;
 }
 
+onnx_value onnx_byte(onnx_graph *graph, uint8_t value)
+{
+    onnx_value name = fresh(graph, "constant");
+    if (graph->rc == TANDEM_OK) {
+        graph->rc = constant(graph, name.text, ONNX_UINT8, NULL, 0, &value, sizeof value);
+    }
+    return name;
+}
+
 onnx_value onnx_ints(onnx_graph *graph, const int64_t *values, size_t count)
 {
     onnx_value name = fresh(graph, "constant");

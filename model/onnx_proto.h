@@ -62,6 +62,7 @@ onnx_value onnx_named(const char *name);
 /* Constants, as initializers. */
 onnx_value onnx_float(onnx_graph *graph, float value, int type);              /* a scalar, ONNX_FLOAT or ONNX_FLOAT16 */
 onnx_value onnx_int(onnx_graph *graph, int64_t value);                        /* a scalar */
+onnx_value onnx_byte(onnx_graph *graph, uint8_t value);                       /* a scalar */
 onnx_value onnx_ints(onnx_graph *graph, const int64_t *values, size_t count); /* [count] */
 /* The name is copied, data and scales are borrowed until the file is written. */
 onnx_value onnx_weight_add(onnx_graph *graph, const char *name, onnx_weight weight);

@@ -34,6 +34,11 @@ typedef struct {
     tandem_onnx_dtype dtype;
     tandem_onnx_outputs outputs; /* TANDEM_ONNX_ALL of a cross-encoder */
     int weight_bits;             /* of int8's linear layers: 8, or 7 for CPUs without VNNI, whose sums saturate else */
+    /* Of int8: the least and greatest number of each activation that linear layers read, [range_count, 2] in the graph's
+     * order, for static quantization: QuantizeLinear and DequantizeLinear around each product, with these ranges for
+     * every text (tandem_onnx_write_ranges measures them). NULL: dynamic. Borrowed. */
+    const float *ranges;
+    size_t range_count;
     uint64_t inline_limit;       /* a graph of more bytes has its weights in a file beside it; 0: 2 GB, protobuf's limit */
 } tandem_onnx_options;
 
@@ -55,6 +60,10 @@ const char *tandem_onnx_file_name(tandem_onnx_dtype dtype);
  * Written by rename. Weights are inline; of a graph over the limit they are in `path` with "_data" at its end (external
  * data), which must stay beside it. A weight that float16 cannot hold is an error. */
 int tandem_onnx_write(const tandem_model *model, const char *path, const tandem_onnx_options *options);
+
+/* A float32 graph with the inputs of the model's own and one output, `ranges` [2 * count]: least and greatest
+ * number of each activation that tandem_onnx_options.ranges is about, over the batch. */
+int tandem_onnx_write_ranges(const tandem_model *model, const char *path, size_t *count);
 
 /* A directory that ONNX Runtime, transformers.js, sentence-transformers and the other tools of docs/export.md
  * use as it is: onnx/ with a graph for each of `graphs` (which differ in dtype), beside config.json, tokenizer.json,

@@ -27,7 +27,7 @@ setup() {
 
 @test "wrong options are usage errors that leave nothing" {
     for words in "--dtype fp8" "--dtype fp32,fp32" "--dtype ," "--weight-bits 6" "--outputs tokens" \
-                 "--dimensions 33" "--dataset $tiny/data" "--check --outputs hidden --dataset $tiny/data"; do
+                 "--dimensions 33" "--dataset $tiny/data" "--calibrate $tiny/data" "--check --outputs hidden --dataset $tiny/data"; do
         # shellcheck disable=SC2086 # the words are many
         run "$TANDEM" export --model "$tiny/model" -o out $words
         [ "$status" -eq 2 ] || { echo "$words: $status $output"; false; }

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 
-from tiny_models import np, randomize, save, torch, transformers
+from tiny_models import np, randomize, save, sentence, torch, transformers, write_lines
 from test_model_families import CONFIGS, VOCAB, length_limit
 
 try:
@@ -57,11 +57,15 @@ def sessions(out):
     return found
 
 
-def openvino():
-    """OpenVINO's C library, of the package; None where it is not installed."""
-    spec = importlib.util.find_spec("openvino")
-    found = sorted((pathlib.Path(spec.origin).parent / "libs").glob("libopenvino_c.so*")) if spec else []
+def library(package, pattern):
+    """A shared library of an installed package; None where there is none."""
+    spec = importlib.util.find_spec(package)
+    found = sorted(pathlib.Path(spec.origin).parent.glob(pattern)) if spec else []
     return str(found[0]) if found else None
+
+
+def openvino():
+    return library("openvino", "libs/libopenvino_c.so*")
 
 
 def batches(vocab, limit, types):
@@ -204,6 +208,49 @@ def outputs_alone(work):
         assert all((np.abs(t).max(0) == highest).all() for t in layers), bits  # every output of every layer
 
 
+def static_int8(work):
+    """--calibrate takes the ranges of what each linear layer reads from a dataset's texts, one by one."""
+    engine = library("onnxruntime", "capi/libonnxruntime.so*")
+    if not engine:
+        print("skipped: the onnxruntime package has no library of its own")
+        return
+    _, model, directory = family_directory(work, "bert", CONFIGS["bert"][0], transformers.AutoModel)
+    texts = [sentence(np.random.default_rng(i), 3, 20) for i in range(6)]
+    (work / "data").mkdir()
+    write_lines(work / "data/corpus.jsonl", [{"_id": str(i), "text": text} for i, text in enumerate(texts[:4])])
+    write_lines(work / "data/queries.jsonl", [{"_id": str(i), "text": text} for i, text in enumerate(texts[4:])])
+    command = [TANDEM, "-q", "export", "--model", directory, "-o", work / "static", "--dtype", "int8", "--calibrate", work / "data"]
+    subprocess.run([str(word) for word in command], check=True, env=dict(os.environ, TANDEM_ONNX_ENGINE=engine))
+    session = sessions(work / "static")["int8"]
+
+    low, high = {}, {}
+    def measure(name):
+        def hook(_, inputs):
+            low[name], high[name] = min(low.get(name, 0), inputs[0].min().item()), max(high.get(name, 0), inputs[0].max().item())
+        return hook
+    read_once = [(n, m) for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and not n.endswith(("key", "value")) and not n.startswith("pooler")]
+    for name, module in read_once:
+        module.register_forward_pre_hook(measure(name))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(str(directory))
+    for text in texts:
+        with torch.no_grad():
+            model(**tokenizer(text, return_tensors="pt"))
+    graph = onnx.load(str(work / "static/onnx/model_quantized.onnx")).graph
+    constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    nodes = [n for n in graph.node if n.op_type == "QuantizeLinear"]
+    assert len(nodes) == len(read_once) and not any(n.op_type == "DynamicQuantizeLinear" for n in graph.node)
+    for node, (name, _) in zip(nodes, read_once):
+        check("ranges of static int8", abs(constants[node.input[1]] - (high[name] - low[name]) / 255))
+        assert constants[node.input[2]].dtype == np.uint8
+        assert abs(int(constants[node.input[2]]) + low[name] / constants[node.input[1]]) < 0.51
+    for text in texts:
+        named = inputs_of(session, *(v.astype(np.int64) for k in ("input_ids", "attention_mask", "token_type_ids") for v in [tokenizer(text, return_tensors="np")[k]]))
+        with torch.no_grad():
+            expected = model(**torch_inputs(named)).last_hidden_state.numpy()
+        # Beside numbers that are not rounded at all: half a step of weights and activations, through all layers.
+        check_part("static int8 on the texts of its ranges", session.run(None, named)[0], expected, 0.2)
+
+
 def external_data(work):
     """Over a limit, weights lie in a second file, as the same numbers."""
     _, _, directory = family_directory(work, "modernbert", CONFIGS["modernbert"][0], transformers.AutoModel)
@@ -320,6 +367,7 @@ def main():
         print("skipped: OpenVINO is not installed")
     in_folder(outputs_alone)
     in_folder(external_data)
+    in_folder(static_int8)
     with tempfile.TemporaryDirectory() as folder:
         for name, modules, prompt in sentence_models(pathlib.Path(folder)):
             in_folder(sentence_model, name, modules, prompt)
