@@ -19,7 +19,7 @@ const char *tandem_version(void)
 }
 
 /* ---- CPU ----------------------------------------------------------------------- */
-static const char *const isa_names[] = {"portable", "avx2", "avx512", "avx512_bf16"};
+static const char *const isa_names[] = {"portable", "avx2", "avx512", "avx512_vnni", "avx512_bf16"};
 
 static pthread_once_t cpu_once = PTHREAD_ONCE_INIT;
 static tandem_isa cpu_isa;
@@ -47,8 +47,12 @@ static void probe_features(void)
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
     bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
-    cpu_isa = bf16 ? TANDEM_ISA_AVX512_BF16 : avx512 ? TANDEM_ISA_AVX512 : avx2 ? TANDEM_ISA_AVX2 : TANDEM_ISA_PORTABLE;
+    bool vnni = avx512 && __builtin_cpu_supports("avx512vnni"), bf16 = vnni && __builtin_cpu_supports("avx512bf16");
+    cpu_isa = bf16     ? TANDEM_ISA_AVX512_BF16
+              : vnni   ? TANDEM_ISA_AVX512_VNNI
+              : avx512 ? TANDEM_ISA_AVX512
+              : avx2   ? TANDEM_ISA_AVX2
+                       : TANDEM_ISA_PORTABLE;
     append_text(",");
     SUPPORTS("avx2");
     SUPPORTS("fma");
@@ -98,7 +102,7 @@ static void lower_isa(void)
             return;
         }
     }
-    tandem_log_warn("TANDEM_ISA=%s is ignored: expected portable, avx2, avx512 or avx512_bf16", wish);
+    tandem_log_warn("TANDEM_ISA=%s is ignored: expected portable, avx2, avx512, avx512_vnni or avx512_bf16", wish);
 }
 
 static void probe_cpu(void)
@@ -131,7 +135,7 @@ tandem_precision tandem_machine_precision(tandem_precision asked)
 
 const char *tandem_precision_name(tandem_precision precision)
 {
-    static const char *const names[] = {"fp32", "bf16", "auto"};
+    static const char *const names[] = {"fp32", "bf16", "auto", "int8"};
     return names[precision];
 }
 

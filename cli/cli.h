@@ -52,10 +52,12 @@ typedef struct {
 #define TANDEM_OPTION_END {.name = NULL}
 
 /* The precision of a model that only reads texts, a tandem_precision in the field `dtype` of the command's struct. */
-#define TANDEM_OPTION_DTYPE(options)                                                                                  \
-    {                                                                                                                 \
-        .name = "dtype", .type = TANDEM_OPTION_CHOICE, .offset = offsetof(options, dtype), .value = "fp32|bf16|auto", \
-        .initial = "fp32", .help = "precision of the matrix products; auto: bf16 on a CPU that multiplies it faster"  \
+#define TANDEM_OPTION_DTYPE(options)                                                                          \
+    {                                                                                                         \
+        .name = "dtype", .type = TANDEM_OPTION_CHOICE, .offset = offsetof(options, dtype),                    \
+        .value = "fp32|bf16|auto|int8", .initial = "fp32",                                                    \
+        .help = "precision of the matrix products; auto: bf16 on a CPU that multiplies it faster, else fp32;" \
+                " int8: fastest, a little off"                                                                \
     }
 
 typedef struct {

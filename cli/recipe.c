@@ -12,7 +12,7 @@
 /* ---- settings ------------------------------------------------------------------------ */
 
 static const char *const samplings[] = {"top", "random", NULL};
-static const char *const dtypes[] = {"fp32", "bf16", "auto", NULL}; /* as tandem_precision */
+static const char *const dtypes[] = {"fp32", "bf16", "auto", "int8", NULL}; /* as tandem_precision */
 
 #define FIELD(f) offsetof(recipe_settings, f)
 #define MINING_ROWS(prefix, field, low, high, margin, count)                                                          \

@@ -90,7 +90,7 @@ static double copy_int8(int8_t *to, float *scale, const float *row, size_t dim)
 static int copy_rows(tandem_index *index)
 {
     size_t cells, dim = index->dim;
-    bool whole = index->storage == TANDEM_INT8;
+    bool whole = index->storage == TANDEM_STORE_INT8;
     if (!tandem_size_mul(&cells, index->count, dim)) {
         return tandem_error("%zu vectors of %zu dimensions do not fit in memory", index->count, dim);
     }
@@ -134,7 +134,7 @@ int tandem_index_new(tandem_index **out, const float *documents, size_t count, s
     }
     *index = (tandem_index){.documents = documents, .count = count, .dim = dim, .storage = storage};
     int rc = tandem_row_norms(NULL, &index->norm, documents, count, dim, "document");
-    if (rc == TANDEM_OK && storage != TANDEM_FLOAT32) {
+    if (rc == TANDEM_OK && storage != TANDEM_STORE_FLOAT32) {
         rc = copy_rows(index);
     }
     if (rc < 0) {
@@ -160,13 +160,13 @@ void tandem_index_dots(const tandem_index *index, const float *queries, size_t c
     const tandem_search_kernels *kernels = tandem_search_kernels_best();
     size_t dim = index->dim, begin = first * dim;
     switch (index->storage) {
-    case TANDEM_FLOAT32:
+    case TANDEM_STORE_FLOAT32:
         kernels->rows_dot(queries, count, index->documents + begin, width, dim, scores);
         break;
-    case TANDEM_BFLOAT16:
+    case TANDEM_STORE_BFLOAT16:
         kernels->rows_dot_bfloat16(queries, count, (const uint16_t *)index->rows + begin, width, dim, scores);
         break;
-    case TANDEM_INT8:
+    case TANDEM_STORE_INT8:
         kernels->rows_dot_int8(queries, count, (const int8_t *)index->rows + begin, index->scales + first, width, dim,
                                scores);
         break;

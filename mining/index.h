@@ -12,7 +12,7 @@ struct tandem_index {
     size_t count, dim;
     double norm; /* length of the longest document */
 
-    /* A smaller copy for few queries; none with TANDEM_FLOAT32. */
+    /* A smaller copy for few queries; none with TANDEM_STORE_FLOAT32. */
     tandem_storage storage;
     void *rows;    /* [count, dim] of uint16_t or int8_t */
     float *scales; /* [count] int8 only */

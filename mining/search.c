@@ -252,7 +252,7 @@ static int search_within(tandem_hits *out, search *s)
 /* No score, and no sum of 127 times a query's numbers, that a float cannot hold. */
 static int check_lengths(double query_norm, const tandem_index *index)
 {
-    double copy = index->storage == TANDEM_INT8 ? 127 * sqrt((double)index->dim) : 0;
+    double copy = index->storage == TANDEM_STORE_INT8 ? 127 * sqrt((double)index->dim) : 0;
     double longest = fmax(copy, index->norm + index->error);
     if (query_norm * longest > (double)FLT_MAX / 2) {
         return tandem_error("vectors are too long for scores in float: lengths to %g and %g", query_norm, index->norm);
@@ -288,7 +288,7 @@ int tandem_search_exact(tandem_hits *out, const float *queries, size_t nq, const
 {
     tandem_index *index;
     memset(out, 0, sizeof *out);
-    TANDEM_TRY(tandem_index_new(&index, documents, nd, dim, TANDEM_FLOAT32));
+    TANDEM_TRY(tandem_index_new(&index, documents, nd, dim, TANDEM_STORE_FLOAT32));
     int rc = tandem_index_search(out, index, queries, nq, k, tie_ranks);
     tandem_index_free(index);
     return rc;

@@ -8,9 +8,9 @@
 #include "tandem/log.h"
 #include "tandem/machine.h"
 
-/* Tokens a batch: enough that the matrix products run at full speed, few enough that the
- * activations of a layer (a few times tokens * intermediate floats) stay small. */
-#define TOKEN_BUDGET 8192
+/* Tokens a batch: enough that all threads have blocks of rows, few enough that what attention reads (three times
+ * tokens * hidden floats) is still in a cache. */
+#define TOKEN_BUDGET 4096
 
 int tandem_model_tokenize(tandem_token_store **out, const tandem_model *model, const tandem_text *texts, size_t count,
                           tandem_side side)

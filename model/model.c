@@ -193,8 +193,7 @@ static int load(tandem_model *model, const char *directory, const tandem_model_o
     TANDEM_TRY(tandem_model_set_prompt(model, TANDEM_DOCUMENT, model->info.document_prompt));
     TANDEM_TRY(tandem_model_read_weights(model, options));
     fill_info(model, tandem_machine_precision(options->precision));
-    tandem_encoder_set_precision(model->encoder, model->info.precision);
-    return 0;
+    return tandem_encoder_set_precision(model->encoder, model->info.precision);
 }
 
 int tandem_model_load(tandem_model **out, const char *directory, const tandem_model_options *options)
@@ -457,8 +456,8 @@ tandem_hash tandem_model_key(const tandem_model *model, tandem_side side)
     tandem_hasher_int(hasher, info->intermediate);
     hash_forward(hasher, &model->spec);
     hash_vector(hasher, model);
-    if (info->precision == TANDEM_BF16) {
-        tandem_hasher_string(hasher, "bf16");
+    if (info->precision != TANDEM_FP32) {
+        tandem_hasher_string(hasher, tandem_precision_name(info->precision));
     }
     return tandem_hasher_done(hasher);
 }
@@ -473,9 +472,8 @@ int tandem_model_embed(tandem_tensor **out, tandem_model *model, const tandem_ba
 int tandem_model_embed_sides(tandem_tensor **out, tandem_model *model, const tandem_batch *batch,
                              const tandem_side *sides, tandem_dropout dropout)
 {
-    tandem_tensor *hidden, *pooled;
-    TANDEM_TRY(tandem_encoder_forward(&hidden, model->encoder, batch, dropout));
-    TANDEM_TRY(tandem_model_pool(&pooled, model, hidden, batch, sides));
+    tandem_tensor *pooled;
+    TANDEM_TRY(tandem_model_pool(&pooled, model, batch, sides, dropout));
     if (model->spec.modules == 0) {
         *out = pooled;
         return 0;
@@ -493,9 +491,9 @@ int tandem_model_logits(tandem_tensor **out, tandem_model *model, const tandem_b
     if (model->info.kind != TANDEM_CROSS_ENCODER) {
         return tandem_error("%s: a bi-encoder has no logits", model->info.directory);
     }
-    tandem_tensor *hidden;
-    TANDEM_TRY(tandem_encoder_forward(&hidden, model->encoder, batch, dropout));
-    return tandem_encoder_classify(out, model->encoder, hidden, batch, dropout);
+    tandem_tensor *pooled;
+    TANDEM_TRY(tandem_encoder_forward_pooled(&pooled, model->encoder, batch, model->spec.head_pooling, dropout));
+    return tandem_encoder_classify(out, model->encoder, pooled, dropout);
 }
 
 int tandem_model_append(const tandem_model *model, tandem_batch_builder *builder, tandem_bare first,

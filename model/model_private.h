@@ -90,9 +90,9 @@ int tandem_model_write_module_weights(const tandem_model *model, int64_t module,
 /* model.c: reads `folder`/`name` if it is there: *out is NULL when it is not. The caller frees *path. */
 int tandem_model_read_optional(struct cJSON **out, char **path, const char *folder, const char *name);
 
-/* pool.c: [total, hidden] -> [count, hidden * poolings]. `sides` as for tandem_model_embed_sides. */
-int tandem_model_pool(tandem_tensor **out, const tandem_model *model, const tandem_tensor *hidden,
-                      const tandem_batch *batch, const tandem_side *sides);
+/* pool.c: the encoder's forward, pooled: [count, hidden * poolings]. `sides` as for tandem_model_embed_sides. */
+int tandem_model_pool(tandem_tensor **out, const tandem_model *model, const tandem_batch *batch,
+                      const tandem_side *sides, tandem_dropout dropout);
 
 /* save.c: writes all files of a model into a directory that exists. `external`, of an ONNX directory: an object
  * whose keys are the graphs with a second file of weights; NULL: a model's directory. */

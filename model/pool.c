@@ -106,18 +106,29 @@ static int pool_modes(tandem_tensor **out, const tandem_model *model, const tand
     return tandem_op_cat(out, (const tandem_tensor *const *)parts, info->poolings, 1);
 }
 
-int tandem_model_pool(tandem_tensor **out, const tandem_model *model, const tandem_tensor *hidden,
-                      const tandem_batch *batch, const tandem_side *sides)
+static int pool_whole(tandem_tensor **out, const tandem_model *model, const tandem_batch *batch, tandem_dropout dropout)
+{
+    if (model->info.poolings == 1) {
+        return tandem_encoder_forward_pooled(out, model->encoder, batch, model->info.pooling[0], dropout);
+    }
+    tandem_tensor *hidden;
+    TANDEM_TRY(tandem_encoder_forward(&hidden, model->encoder, batch, dropout));
+    return pool_modes(out, model, hidden, batch, NULL);
+}
+
+int tandem_model_pool(tandem_tensor **out, const tandem_model *model, const tandem_batch *batch,
+                      const tandem_side *sides, tandem_dropout dropout)
 {
     if (model->prompt_tokens[TANDEM_QUERY] == 0 && model->prompt_tokens[TANDEM_DOCUMENT] == 0) {
-        return pool_modes(out, model, hidden, batch, NULL);
+        return pool_whole(out, model, batch, dropout);
     }
     if (sides == NULL) {
         return tandem_error("%s: pools without its prompts (include_prompt), which needs to know the side of each text",
                             model->info.directory);
     }
     remainder rest;
-    tandem_tensor *kept;
+    tandem_tensor *hidden, *kept;
+    TANDEM_TRY(tandem_encoder_forward(&hidden, model->encoder, batch, dropout));
     int rc = make_remainder(&rest, model, batch, sides);
     rc = rc < 0 ? rc : tandem_op_index_select(&kept, hidden, 0, rest.rows, rest.batch.total);
     rc = rc < 0 ? rc : pool_modes(out, model, kept, &rest.batch, &rest);

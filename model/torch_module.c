@@ -24,7 +24,7 @@ static const struct {
     SLOT(op_reshape), SLOT(op_transpose), SLOT(op_masked_fill), SLOT(op_cross_entropy), SLOT(op_detach),
     SLOT(op_leaf), SLOT(tensor_grad), SLOT(backward), SLOT(backward_with), SLOT(encoder_new), SLOT(encoder_free),
     SLOT(encoder_parameters), SLOT(encoder_gradients), SLOT(encoder_set_precision), SLOT(encoder_parameters_changed),
-    SLOT(encoder_freeze), SLOT(encoder_set_checkpointing), SLOT(encoder_forward), SLOT(encoder_pool),
+    SLOT(encoder_freeze), SLOT(encoder_set_checkpointing), SLOT(encoder_forward), SLOT(encoder_forward_pooled), SLOT(encoder_pool),
     SLOT(encoder_modules), SLOT(encoder_classify), SLOT(rotary_table), SLOT(relative_buckets), SLOT(sgemm_nt),
 };
 

@@ -15,20 +15,23 @@ extern "C" {
 const char *tandem_version(void);
 
 /* Instruction sets that kernels are compiled for, weakest first. */
-typedef enum { TANDEM_ISA_PORTABLE, TANDEM_ISA_AVX2, TANDEM_ISA_AVX512, TANDEM_ISA_AVX512_BF16 } tandem_isa;
+typedef enum {
+    TANDEM_ISA_PORTABLE, TANDEM_ISA_AVX2, TANDEM_ISA_AVX512, TANDEM_ISA_AVX512_VNNI, TANDEM_ISA_AVX512_BF16
+} tandem_isa;
 
 /* The best set that this CPU and operating system support; TANDEM_ISA=portable|
- * avx2|avx512|avx512_bf16 in the environment lowers it (for tests), never raises it. */
+ * avx2|avx512|avx512_vnni|avx512_bf16 in the environment lowers it (for tests), never raises it. */
 tandem_isa tandem_machine_isa(void);
 const char *tandem_isa_name(tandem_isa isa);
 bool tandem_machine_has_bf16(void); /* the set multiplies matrices in bfloat16, faster than in float32 */
 
-/* What a model's matrix products are computed in: float32, or factors rounded to bfloat16 and
- * sums in float32. */
-typedef enum { TANDEM_FP32, TANDEM_BF16, TANDEM_AUTO } tandem_precision;
+/* What a model's matrix products are computed in: float32; factors rounded to bfloat16 and sums in
+ * float32; or, for a model that only reads texts, factors rounded to 8 bits (activations over the range of a
+ * token's, weights over that of an output's) and sums in whole numbers. */
+typedef enum { TANDEM_FP32, TANDEM_BF16, TANDEM_AUTO, TANDEM_INT8 } tandem_precision;
 
-/* TANDEM_AUTO becomes bf16 where tandem_machine_has_bf16(), else fp32; the others stay: bf16 works
- * on every CPU, without its instructions at about the speed of fp32. */
+/* TANDEM_AUTO becomes bf16 where tandem_machine_has_bf16(), else fp32; the others stay: bf16 and int8 work
+ * on every CPU. It never becomes int8, which changes results more than a default may. */
 tandem_precision tandem_machine_precision(tandem_precision asked);
 const char *tandem_precision_name(tandem_precision precision); /* "fp32" */
 /* "AMD EPYC ..., avx2 avx512f avx512_bf16 ..."; borrowed. */

@@ -100,7 +100,7 @@ typedef struct {
     const char *query_prompt, *document_prompt; /* those in use; never NULL */
     const char *directory;                      /* it was loaded from */
     double norm_eps;
-    tandem_precision precision; /* fp32 or bf16 */
+    tandem_precision precision; /* fp32, bf16 or int8 */
 } tandem_model_info;
 
 const tandem_model_info *tandem_model_describe(const tandem_model *model); /* borrowed */

@@ -46,9 +46,9 @@ int tandem_search_exact(tandem_hits *out, const float *queries, size_t nq, const
  * query's length) of the k best is scored by the documents themselves, which are borrowed and must
  * outlive the index. Documents of very different lengths make that error, and the work, large. */
 typedef enum {
-    TANDEM_FLOAT32, /* no copy */
-    TANDEM_BFLOAT16,
-    TANDEM_INT8,
+    TANDEM_STORE_FLOAT32, /* no copy */
+    TANDEM_STORE_BFLOAT16,
+    TANDEM_STORE_INT8,
 } tandem_storage;
 
 typedef struct tandem_index tandem_index;

@@ -12,8 +12,8 @@
  */
 #include <math.h>
 
+#include "model/kernels/bf16.h"
 #include "model/kernels/kernels.h"
-#include "model/kernels/simd.h"
 #include "tandem/openmp.h"
 
 /* Rows and vectors of a register tile: 8 x 3 of 32 registers, 4 x 3 of 16. */
@@ -254,14 +254,19 @@ static void hide(const item *it, block b, float *scores, float value) {
     }
 }
 
-/* The block's scores, those of hidden keys among them. */
-static void score(const item *it, block b) {
+/* What the distances of queries and keys add to the block's scores, if anything. */
+static void relate(const item *it, block b) {
     for (size_t j = 0; it->relative != NULL && j < b.keys; j++) {
         const float *from = it->relative + (ptrdiff_t)b.start - (ptrdiff_t)(b.first + j);
         for (size_t lane = 0; lane < b.lanes; lane += LANES) {
             vstore(it->scores + j * BLOCK + lane, vload(from + lane));
         }
     }
+}
+
+/* The block's scores, those of hidden keys among them. */
+static void score(const item *it, block b) {
+    relate(it, b);
     multiply_rows(b.keys, it->size, b.lanes, it->keys + b.first * it->padded, it->padded, it->query_columns, BLOCK, it->scores, BLOCK, it->relative != NULL);
 }
 
@@ -346,6 +351,129 @@ static void forward_item(const tandem_attention *attention, const item *it, cons
         }
     }
 }
+
+/* ---- the same in bfloat16 ------------------------------------------------------------- */
+/* Queries, keys, values and probabilities are rounded, sums are not; nothing is dropped, nothing kept. Pairs lie along the
+ * head in queries and keys, along the keys in probabilities and values. */
+
+/* One row, its bias added, scaled, turned: [padded]. */
+ALWAYS_INLINE void pack_row(const item *it, const float *from, const float *bias, float factor, bool turned, size_t position, float *to) {
+    for (size_t d = 0; d < it->padded; d += LANES) {
+        vfloat v = load(from + d, it->size - d);
+        if (bias != NULL) {
+            v += load(bias + d, it->size - d);
+        }
+        vstore(to + d, factor * v);
+    }
+    if (turned && it->rotary != NULL) {
+        rotate_rows(it, to, position, 1, 1);
+    }
+}
+
+/* to [padded / 2] = pairs within a row. */
+ALWAYS_INLINE void pair_row(const item *it, const float *row, uint32_t *to) {
+    typedef uint16_t half __attribute__((vector_size(LANES * 2)));
+    for (size_t d = 0; d < it->padded; d += LANES) {
+        half v = __builtin_convertvector(vbf16(vload(row + d)), half);
+        memcpy(to + d / 2, &v, sizeof v);
+    }
+}
+
+/* keys [length, padded / 2], values [length / 2 rounded up, padded]. `lines`: two rows. */
+static void pair_keys_and_values(const item *it, const float *in, const float *bias, float *lines, uint32_t *keys, uint32_t *values) {
+    const float *key_bias = bias == NULL ? NULL : bias + it->hidden, *value_bias = bias == NULL ? NULL : key_bias + it->hidden;
+    float *even = lines, *line = lines + it->padded;
+    for (size_t i = 0; i < it->length; i++, in += it->in_stride) {
+        pack_row(it, in + it->hidden, key_bias, 1, true, i, line);
+        pair_row(it, line, keys + i * it->padded / 2);
+        if (i % 2 == 0) {
+            pack_row(it, in + 2 * it->hidden, value_bias, 1, false, i, even);
+            memset(line, 0, it->padded * sizeof *line); /* after the last of an odd number */
+        } else {
+            pack_row(it, in + 2 * it->hidden, value_bias, 1, false, i, line);
+        }
+        for (size_t d = 0; d < it->padded && (i % 2 == 1 || i + 1 == it->length); d += LANES) {
+            store_pairs(values + i / 2 * it->padded + d, vbf16(vload(even + d)) | vbf16(vload(line + d)) << 16);
+        }
+    }
+}
+
+/* The block's queries: columns [padded / 2, BLOCK]. */
+static void pair_queries(const item *it, block b, const float *in, const float *bias, float *lines, uint32_t *rows, uint32_t *columns) {
+    size_t pairs = it->padded / 2;
+    memset(rows, 0, b.lanes * pairs * sizeof *rows);
+    for (size_t i = 0; i < b.count; i++) {
+        pack_row(it, in + (b.start + i) * it->in_stride, bias, it->scale, true, b.start + i, lines);
+        pair_row(it, lines, rows + i * pairs);
+    }
+    size_t d = 0;
+    for (; d + 4 <= pairs; d += 4) {
+        for (size_t i = 0; i < b.lanes; i += 4) {
+            transpose_4x4((const float *)(const void *)(rows + i * pairs + d), pairs, (float *)(void *)(columns + d * BLOCK + i), BLOCK);
+        }
+    }
+    for (; d < pairs; d++) {
+        for (size_t i = 0; i < b.lanes; i++) {
+            columns[d * BLOCK + i] = rows[i * pairs + d];
+        }
+    }
+}
+
+/* Turns one vector of columns of scores into pairs of exponentials, in place: rows of half the number. */
+static void softmax_pairs(block b, const float *scores, uint32_t *pairs, float *inverse) {
+    vfloat most = vload(scores), sum = vsplat(0);
+    for (size_t j = 1; j < b.keys; j++) {
+        most = vmax(most, vload(scores + j * BLOCK));
+    }
+    for (size_t j = 0; j < b.keys; j += 2) {
+        vfloat low = vexp(vload(scores + j * BLOCK) - most), high = vsplat(0);
+        if (j + 1 < b.keys) {
+            high = vexp(vload(scores + (j + 1) * BLOCK) - most);
+        }
+        sum += low + high;
+        store_pairs(pairs + j / 2 * BLOCK, vbf16(low) | vbf16(high) << 16);
+    }
+    vstore(inverse, 1.0f / sum);
+}
+
+/* c [rows, width] (+)= a * b over pairs; width is a multiple of LANES. */
+static void multiply_pairs(size_t rows, size_t pairs, size_t width, pairs_of a, const uint32_t *b, size_t ldb, float *c, size_t ldc, bool add) {
+    for (size_t left = width / LANES, take; left > 0; left -= take, b += take * LANES, c += take * LANES) {
+        take = left == 4 ? 2 : left < TILE_VECTORS ? left : TILE_VECTORS;
+        if (take == 3) {
+            pair_tile_column(3, rows, pairs, a, b, ldb, c, ldc, LANES, add);
+        } else if (take == 2) {
+            pair_tile_column(2, rows, pairs, a, b, ldb, c, ldc, LANES, add);
+        } else {
+            pair_tile_column(1, rows, pairs, a, b, ldb, c, ldc, LANES, add);
+        }
+    }
+}
+
+static void forward_item_in_pairs(const item *it, const float *qkv, const float *bias, float *out) {
+    const float *in = qkv + it->first * it->in_stride + it->head * it->size, *in_bias = bias == NULL ? NULL : bias + it->head * it->size;
+    uint32_t *keys = (uint32_t *)(void *)it->keys, *values = (uint32_t *)(void *)it->values, *columns = (uint32_t *)(void *)it->query_columns;
+    uint32_t *rows = (uint32_t *)(void *)it->queries, *probabilities = (uint32_t *)(void *)it->scores;
+    out += it->first * it->hidden + it->head * it->size;
+    pair_keys_and_values(it, in, in_bias, it->d_out, keys, values);
+    for (size_t start = 0; start < it->length; start += it->block) {
+        block b = block_make(it, start);
+        b.keys += b.first % 2; /* a pair of keys is not cut: the first is hidden from all; d_scores gives its row */
+        b.first -= b.first % 2;
+        float inverse[BLOCK];
+        pair_queries(it, b, in, in_bias, it->d_out, rows, columns);
+        relate(it, b);
+        multiply_pairs(b.keys, it->padded / 2, b.lanes, (pairs_of){keys + b.first * it->padded / 2, it->padded / 2, 1}, columns, BLOCK, it->scores, BLOCK, it->relative != NULL);
+        hide(it, b, it->scores, -1e30f); /* their exponentials are 0 beside others */
+        for (size_t lane = 0; lane < b.lanes; lane += LANES) {
+            softmax_pairs(b, it->scores + lane, probabilities + lane, inverse + lane);
+        }
+        multiply_pairs(b.count, (b.keys + 1) / 2, it->padded, (pairs_of){probabilities, 1, BLOCK}, values + b.first / 2 * it->padded, it->padded, it->result, it->padded, false);
+        unpack_rows(it, it->result, inverse, b.count, out + start * it->hidden, it->hidden);
+    }
+}
+
+/* ---- backward ---------------------------------------------------------------------------- */
 
 /* From scores to dropped probabilities (scores) and from d probabilities to d scores
  * (d_scores), in place, for one vector of queries. delta: sum over the head of
@@ -465,7 +593,11 @@ void TANDEM_KERNEL(attention_forward)(const tandem_attention *attention, const f
 #pragma omp parallel for schedule(dynamic) num_threads(attention->threads)
     for (size_t i = 0; i < items; i++) {
         item it = item_make(attention, i, attention->workspace + (size_t)omp_get_thread_num() * scratch);
-        forward_item(attention, &it, qkv, bias, out, lse == NULL ? NULL : lse + it.head * total);
+        if (attention->bf16 && attention->mask.threshold == 0 && lse == NULL) {
+            forward_item_in_pairs(&it, qkv, bias, out);
+        } else {
+            forward_item(attention, &it, qkv, bias, out, lse == NULL ? NULL : lse + it.head * total);
+        }
     }
 }
 

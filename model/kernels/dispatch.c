@@ -21,7 +21,15 @@
     ENTRY(segment_spread, isa)          \
     ENTRY(product_lay_out, isa)         \
     ENTRY(product, isa)                 \
-    ENTRY(product_gradient, isa)
+    ENTRY(product_gradient, isa)        \
+    ENTRY(float_lay_out, isa)           \
+    ENTRY(float_multiply, isa)          \
+    ENTRY(int8_words, isa)              \
+    ENTRY(int8_lay_out, isa)            \
+    ENTRY(int8_quantize, isa)           \
+    ENTRY(int8_multiply, isa)           \
+    ENTRY(rows_product, isa)            \
+    ENTRY(rows_layer, isa)
 
 #define SEARCH_KERNELS(ENTRY, isa)      \
     ENTRY(rows_dot, isa)                \
@@ -40,6 +48,8 @@ KERNELS(DECLARE, avx2)
 SEARCH_KERNELS(DECLARE, avx2)
 KERNELS(DECLARE, avx512)
 SEARCH_KERNELS(DECLARE, avx512)
+KERNELS(DECLARE, avx512_vnni)
+SEARCH_KERNELS(DECLARE, avx512_vnni)
 KERNELS(DECLARE, avx512_bf16)
 SEARCH_KERNELS(DECLARE, avx512_bf16)
 
@@ -47,6 +57,7 @@ static const tandem_kernels tables[] = {
     [TANDEM_ISA_PORTABLE] = {KERNELS(ASSIGN, portable)},
     [TANDEM_ISA_AVX2] = {KERNELS(ASSIGN, avx2)},
     [TANDEM_ISA_AVX512] = {KERNELS(ASSIGN, avx512)},
+    [TANDEM_ISA_AVX512_VNNI] = {KERNELS(ASSIGN, avx512_vnni)},
     [TANDEM_ISA_AVX512_BF16] = {KERNELS(ASSIGN, avx512_bf16)},
 };
 
@@ -54,6 +65,7 @@ static const tandem_search_kernels search_tables[] = {
     [TANDEM_ISA_PORTABLE] = {SEARCH_KERNELS(ASSIGN, portable)},
     [TANDEM_ISA_AVX2] = {SEARCH_KERNELS(ASSIGN, avx2)},
     [TANDEM_ISA_AVX512] = {SEARCH_KERNELS(ASSIGN, avx512)},
+    [TANDEM_ISA_AVX512_VNNI] = {SEARCH_KERNELS(ASSIGN, avx512_vnni)},
     [TANDEM_ISA_AVX512_BF16] = {SEARCH_KERNELS(ASSIGN, avx512_bf16)},
 };
 

@@ -81,6 +81,8 @@ typedef struct {
     size_t span;            /* at least the longest sequence + 16 */
     tandem_mask mask;       /* of the probabilities: row (i * heads + head), column j, with i
                                counted in the batch and j in the sequence */
+    bool bf16;              /* where nothing is dropped and no lse asked for: rounds queries, keys, values and
+                               probabilities to bfloat16; sums stay float32 */
     int threads;
     float *workspace; /* tandem_attention_workspace() floats, 64-byte aligned */
 } tandem_attention;
@@ -118,7 +120,7 @@ typedef struct {
 
 /* sum = dropout(x + bias) + residual, out = LayerNorm(sum) * weight + shift. The mean
  * and the inverse deviation of each row are kept in stats [rows, 2]. `bias`,
- * `residual` and `shift` may be NULL; `sum` may be `x`. `weight` NULL: no LayerNorm,
+ * `residual` and `shift` may be NULL; `sum` may be `x`, and `out` the residual. `weight` NULL: no LayerNorm,
  * `out` and `stats` are not touched. */
 typedef void tandem_residual_norm_forward_fn(tandem_extent extent, const float *x, const float *bias, const float *residual, tandem_mask mask, const float *weight, const float *shift,
                                              float eps, float *sum, float *out, float *stats);
@@ -131,7 +133,7 @@ typedef void tandem_residual_norm_backward_fn(tandem_extent extent, const float 
 
 /* out = dropout(activation(x + bias)); `bias` may be NULL. extent: of `out`. Gated, x and
  * bias are twice as wide: out = dropout(activation(a) * b), a the left half and b the
- * right one (Shazeer 2020, GLU variants). */
+ * right one (Shazeer 2020, GLU variants). With one thread `out` may be `x`. */
 typedef void tandem_activation_forward_fn(tandem_extent extent, tandem_activation activation, bool gated, const float *x, const float *bias, tandem_mask mask, float *out);
 
 /* d_x: of the width of x; d_bias += (or NULL). partial: threads * that width floats of
@@ -183,6 +185,80 @@ typedef void tandem_product_fn(tandem_extent extent, size_t depth, const float *
  * weight. scratch: tandem_product_words(TANDEM_PRODUCT_DEPTH, width). */
 typedef void tandem_product_gradient_fn(tandem_extent extent, size_t depth, const float *a, const float *b, uint32_t *scratch, float *c);
 
+/* ---- products of rows with weights laid out ------------------------------------------------- */
+/* A weight as products read it, laid out for the kernels of one set. */
+typedef struct {
+    tandem_precision precision; /* fp32, bf16 or int8 */
+    size_t depth, width;
+    const void *data;           /* by tandem_float_lay_out_fn, tandem_product_lay_out_fn or tandem_int8_lay_out_fn */
+    const float *scales, *sums; /* int8: [width], what a column's codes are multiplied by, and the sum of the column so made */
+} tandem_laid_out;
+
+/* to = the matrix whose transpose is from [width, depth], extent's width and rows: depth times the width rounded up to 16. */
+typedef void tandem_float_lay_out_fn(tandem_extent extent, const float *from, float *to);
+
+/* c [rows, width] = x [rows, depth] * b, each sum in the order of its terms. */
+typedef void tandem_float_multiply_fn(size_t rows, const tandem_laid_out *b, const float *x, float *c);
+
+/* The deepest product in int8 whose sums fit 32 bits: depth * 255 * 127 < 2^31. */
+enum { TANDEM_INT8_DEPTH = 66311 };
+
+/* Words of a row of `depth` codes; a laid-out matrix has as many for each column, their number rounded up to 16. */
+typedef size_t tandem_int8_words_fn(size_t depth);
+
+/* to, scales, sums = the matrix whose transpose is from [width, depth], extent's width and rows: each column rounded to
+ * 255 steps between minus and plus its greatest magnitude. */
+typedef void tandem_int8_lay_out_fn(tandem_extent extent, const float *from, uint32_t *to, float *scales, float *sums);
+
+/* codes [rows, words], ranges [rows, 2] = x [rows, depth]: each row rounded to 255 steps from its least number
+ * to its greatest, 0 among them; ranges: that least number, and a step. */
+typedef void tandem_int8_quantize_fn(size_t rows, size_t depth, const float *x, uint32_t *codes, float *ranges);
+
+/* c [rows, width] = what codes and ranges stand for * b; the same to the bit for every set. */
+typedef void tandem_int8_multiply_fn(size_t rows, const tandem_laid_out *b, const uint32_t *codes, const float *ranges, float *c);
+
+/* ---- layers without gradients ------------------------------------------------------------ */
+/* Rows that go through a layer together. */
+enum { TANDEM_ROW_BLOCK = 64 };
+
+/* Floats a row of a block needs: for sums of the hidden size, for the feed-forward part's inside, for codes. */
+typedef struct {
+    size_t part, inner, deepest;
+} tandem_row_scratch;
+
+/* Of one thread's scratch memory. */
+static inline size_t tandem_row_scratch_floats(tandem_row_scratch size) {
+    return TANDEM_ROW_BLOCK * (size.part + size.inner + 2 + (size.deepest + 1) / 2);
+}
+
+typedef struct {
+    const float *weight, *shift; /* weight NULL: no norm; shift NULL: none */
+} tandem_row_norm;
+
+/* What lies between the attention of one layer and that of the next. Biases may be NULL. */
+typedef struct {
+    tandem_laid_out out, up, down, next; /* next: query, key and value of the next layer */
+    const float *out_bias, *up_bias, *down_bias;
+    tandem_row_norm middle_norm, last_norm; /* of what comes before `up`, and before `next` */
+    bool pre_norm;                          /* they norm what a product reads alone; else (post-norm) what is passed on */
+    bool gated;
+    tandem_activation activation;
+    float eps;
+} tandem_row_layer;
+
+static inline tandem_row_scratch tandem_row_scratch_of(const tandem_row_layer *layer) {
+    size_t hidden = layer->out.width, inner = layer->down.depth;
+    return (tandem_row_scratch){hidden, layer->up.width, inner > hidden ? inner : hidden};
+}
+
+/* out [rows, width] = x [rows, depth] * matrix; extent: of out. workspace: threads times the scratch of {0, 0, depth}. */
+typedef void tandem_rows_product_fn(tandem_extent extent, const tandem_laid_out *matrix, const float *x, float *out, float *workspace);
+
+/* x [rows, hidden], the layer's input, becomes its output; context: what its attention gave. next (or NULL): the product
+ * with the next layer's weights, without bias. extent: of x. workspace: threads times the layer's scratch. A row's result
+ * depends on that row alone. */
+typedef void tandem_rows_layer_fn(tandem_extent extent, const tandem_row_layer *layer, const float *context, float *x, float *next, float *workspace);
+
 typedef struct {
     tandem_attention_forward_fn *attention_forward;
     tandem_attention_backward_fn *attention_backward;
@@ -199,6 +275,14 @@ typedef struct {
     tandem_product_lay_out_fn *product_lay_out;
     tandem_product_fn *product;
     tandem_product_gradient_fn *product_gradient;
+    tandem_float_lay_out_fn *float_lay_out;
+    tandem_float_multiply_fn *float_multiply;
+    tandem_int8_words_fn *int8_words;
+    tandem_int8_lay_out_fn *int8_lay_out;
+    tandem_int8_quantize_fn *int8_quantize;
+    tandem_int8_multiply_fn *int8_multiply;
+    tandem_rows_product_fn *rows_product;
+    tandem_rows_layer_fn *rows_layer;
 } tandem_kernels;
 
 /* The functions of `isa`; NULL when this machine (or the environment,

@@ -14,54 +14,12 @@
  */
 #include <string.h>
 
+#include "model/kernels/bf16.h"
 #include "model/kernels/kernels.h"
-#include "model/kernels/simd.h"
 
-/* Rows and vectors of a register tile, as attention_kernel.c has them; ROW_BLOCK rows of
- * DEPTH of the left matrix stay in the second-level cache. */
-enum { TILE_VECTORS = 3, PANEL = TILE_VECTORS * LANES, ROW_BLOCK = 96, DEPTH = TANDEM_PRODUCT_DEPTH, PAIRS = DEPTH / 2 };
-#if defined(__AVX512F__)
-enum { TILE_ROWS = 8 };
-#else
-enum { TILE_ROWS = 4 };
-#endif
-
-/* ---- numbers --------------------------------------------------------------------------- */
-
-/* To bfloat16, to the nearest, ties to even, in the low half of each lane; no number stays
- * none. AVX512_BF16 takes numbers below 2^-126 for 0. */
-ALWAYS_INLINE vuint vbf16(vfloat v) {
-#if defined(__AVX512BF16__)
-    return (vuint)_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)v));
-#else
-    vuint bits = (vuint)v, rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    return (vuint)vselect((vint)(v == v), (vfloat)rounded, (vfloat)((bits >> 16) | 0x40));
-#endif
-}
-
-/* sum + the products of both halves of the pairs. */
-ALWAYS_INLINE vfloat vdot(vfloat sum, vuint a, vuint b) {
-#if defined(__AVX512BF16__)
-    return (vfloat)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
-#else
-    sum += (vfloat)(a << 16) * (vfloat)(b << 16);
-    return sum + (vfloat)(a & 0xffff0000) * (vfloat)(b & 0xffff0000);
-#endif
-}
-
-ALWAYS_INLINE vfloat load(const float *from, size_t left) {
-    return left >= LANES ? vload(from) : vload_part(from, left);
-}
-
-ALWAYS_INLINE vuint load_pairs(const uint32_t *from) {
-    vuint v;
-    memcpy(&v, from, sizeof v);
-    return v;
-}
-
-ALWAYS_INLINE void store_pairs(uint32_t *to, vuint v) {
-    memcpy(to, &v, sizeof v);
-}
+/* ROW_BLOCK rows of DEPTH of the left matrix stay in the second-level cache. */
+enum { TILE_VECTORS = PAIR_TILE_VECTORS, TILE_ROWS = PAIR_TILE_ROWS };
+enum { PANEL = TILE_VECTORS * LANES, ROW_BLOCK = 96, DEPTH = TANDEM_PRODUCT_DEPTH, PAIRS = DEPTH / 2 };
 
 /* ---- laying out ------------------------------------------------------------------------- */
 
@@ -73,8 +31,8 @@ static size_t round_up(size_t n, size_t unit) {
 static void pair_rows(const float *from, size_t ld, size_t depth, size_t width, uint32_t *to, size_t stride) {
     for (size_t k = 0; k < depth; k += 2, from += 2 * ld, to += stride) {
         for (size_t i = 0; i < width; i += LANES) {
-            vuint low = vbf16(load(from + i, width - i));
-            vuint high = k + 1 < depth ? vbf16(load(from + ld + i, width - i)) : (vuint){0};
+            vuint low = vbf16(load_floats(from + i, width - i));
+            vuint high = k + 1 < depth ? vbf16(load_floats(from + ld + i, width - i)) : (vuint){0};
             store_pairs(to + i, low | high << 16);
         }
     }
@@ -85,7 +43,7 @@ static void pair_columns(const float *from, size_t ld, size_t rows, size_t depth
     typedef uint16_t half __attribute__((vector_size(LANES * 2)));
     for (size_t row = 0; row < rows; row++, from += ld, to += PAIRS) {
         for (size_t k = 0; k < depth; k += LANES) {
-            half v = __builtin_convertvector(vbf16(load(from + k, depth - k)), half);
+            half v = __builtin_convertvector(vbf16(load_floats(from + k, depth - k)), half);
             memcpy((char *)to + k * sizeof(uint16_t), &v, sizeof v);
         }
     }
@@ -111,74 +69,7 @@ static void lay_out_panel(const float *from, size_t ld, bool transposed, size_t 
     }
 }
 
-/* ---- register tiles ---------------------------------------------------------------------- */
-
-/* Pairs of the left matrix: that of row r and pair p at data[r * row + p * step]. */
-typedef struct {
-    const uint32_t *data;
-    size_t row, step;
-} pairs_of;
-
-/* c[r, 0..vectors) (+)= sum over p of a(r, p) * b[p, 0..vectors); the last vector of c has
- * `tail` columns. rows and vectors are constants after inlining. */
-ALWAYS_INLINE void tile(int rows, int vectors, size_t pairs, pairs_of a, const uint32_t *b, float *c, size_t ldc, size_t tail, bool add) {
-    vfloat sum[TILE_ROWS][TILE_VECTORS];
-    const uint32_t *pointer[TILE_ROWS];
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; r++) {
-        pointer[r] = a.data + (size_t)r * a.row;
-#pragma GCC unroll 3
-        for (int v = 0; v < vectors; v++) {
-            sum[r][v] = add ? load(c + (size_t)r * ldc + (size_t)(v * LANES), v == vectors - 1 ? tail : LANES) : vsplat(0);
-        }
-    }
-    for (size_t p = 0; p < pairs; p++) {
-        vuint line[TILE_VECTORS];
-#pragma GCC unroll 3
-        for (int v = 0; v < vectors; v++) {
-            line[v] = load_pairs(b + p * (size_t)(vectors * LANES) + (size_t)(v * LANES));
-        }
-#pragma GCC unroll 8
-        for (int r = 0; r < rows; r++) {
-            vuint pair = pointer[r][p * a.step] - (vuint){0};
-#pragma GCC unroll 3
-            for (int v = 0; v < vectors; v++) {
-                sum[r][v] = vdot(sum[r][v], pair, line[v]);
-            }
-        }
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; r++) {
-#pragma GCC unroll 3
-        for (int v = 0; v < vectors; v++) {
-            float *to = c + (size_t)r * ldc + (size_t)(v * LANES);
-            if (v < vectors - 1 || tail == LANES) {
-                vstore(to, sum[r][v]);
-            } else {
-                vstore_part(to, sum[r][v], tail);
-            }
-        }
-    }
-}
-
-/* All rows of one panel. */
-ALWAYS_INLINE void tile_column(int vectors, size_t rows, size_t pairs, pairs_of a, const uint32_t *b, float *c, size_t ldc, size_t tail, bool add) {
-    size_t r = 0;
-    for (; r + TILE_ROWS <= rows; r += TILE_ROWS) {
-        tile(TILE_ROWS, vectors, pairs, a, b, c, ldc, tail, add);
-        a.data += TILE_ROWS * a.row;
-        c += TILE_ROWS * ldc;
-    }
-#pragma GCC unroll 3
-    for (int part = TILE_ROWS / 2; part > 0; part /= 2) {
-        if (rows - r >= (size_t)part) {
-            tile(part, vectors, pairs, a, b, c, ldc, tail, add);
-            a.data += (size_t)part * a.row;
-            c += (size_t)part * ldc;
-            r += (size_t)part;
-        }
-    }
-}
+/* ---- products of blocks --------------------------------------------------------------------- */
 
 /* c [rows, width] (+)= a * one block of the right matrix. */
 static void multiply(size_t rows, size_t pairs, size_t width, pairs_of a, const uint32_t *b, float *c, size_t ldc, bool add) {
@@ -186,11 +77,11 @@ static void multiply(size_t rows, size_t pairs, size_t width, pairs_of a, const 
         size_t columns = width - first < PANEL ? width - first : PANEL;
         size_t vectors = round_up(columns, LANES) / LANES, tail = columns - (vectors - 1) * LANES;
         if (vectors == 3) {
-            tile_column(3, rows, pairs, a, b, c + first, ldc, tail, add);
+            pair_tile_column(3, rows, pairs, a, b, 3 * LANES, c + first, ldc, tail, add);
         } else if (vectors == 2) {
-            tile_column(2, rows, pairs, a, b, c + first, ldc, tail, add);
+            pair_tile_column(2, rows, pairs, a, b, 2 * LANES, c + first, ldc, tail, add);
         } else {
-            tile_column(1, rows, pairs, a, b, c + first, ldc, tail, add);
+            pair_tile_column(1, rows, pairs, a, b, 1 * LANES, c + first, ldc, tail, add);
         }
     }
 }

@@ -224,17 +224,23 @@ float *tandem_encoder_parameters(tandem_encoder *encoder) {
     return encoder->parameters.mutable_data_ptr<float>();
 }
 
-void tandem_encoder_set_precision(tandem_encoder *encoder, tandem_precision precision) {
-    for (Matrix *matrix : encoder->matrices) {
-        matrix->bf16 = tandem_machine_precision(precision) == TANDEM_BF16;
-    }
-    tandem_encoder_parameters_changed(encoder);
+int tandem_encoder_set_precision(tandem_encoder *encoder, tandem_precision precision) {
+    return guarded(__func__, [&] {
+        encoder->precision = tandem_machine_precision(precision);
+        for (Matrix *matrix : encoder->matrices) {
+            matrix->forget();
+            matrix->precision = encoder->precision;
+            if (matrix->leaf.defined() && encoder->precision == TANDEM_INT8) {
+                tandem::laid_out(*matrix); /* which may fail */
+            }
+        }
+        return TANDEM_OK;
+    });
 }
 
 void tandem_encoder_parameters_changed(tandem_encoder *encoder) {
     for (Matrix *matrix : encoder->matrices) {
-        matrix->laid_out.reset();
-        matrix->laid_out_transposed.reset();
+        matrix->forget();
     }
 }
 

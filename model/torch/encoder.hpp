@@ -49,6 +49,7 @@ struct tandem_encoder {
     std::vector<Leaf> leaves;       /* embeddings, layers, what follows */
     std::vector<size_t> first_leaf; /* of each layer, and of what follows */
     std::vector<tandem::Matrix *> matrices; /* all of them */
+    tandem_precision precision = TANDEM_FP32;
     bool checkpointing = false;
 };
 

@@ -10,6 +10,7 @@
 
 #include "model/torch/encoder.hpp"
 #include "model/torch/positions.hpp"
+#include "model/torch/rows.hpp"
 
 using tandem::give;
 using tandem::guarded;
@@ -145,8 +146,13 @@ struct Forward : std::enable_shared_from_this<Forward> {
         return mask_of(dropout, site, probability, dropout.first_row);
     }
 
-    /* x: [total, hidden] -> attention's context, before its output product. */
-    at::Tensor attend(size_t index, const at::Tensor &x) const {
+    /* True when nothing is kept for a backward pass. */
+    bool reads() const {
+        return !at::GradMode::is_enabled() && !dropout.train;
+    }
+
+    /* The product with query, key and value weights -> attention's context, before its output product. */
+    at::Tensor context(size_t index, const at::Tensor &qkv) const {
         const Layer &layer = encoder.layers[index];
         tandem::Attention setting;
         setting.heads = encoder.spec.heads;
@@ -154,8 +160,13 @@ struct Forward : std::enable_shared_from_this<Forward> {
         setting.rotary = layer.rope_theta == 0 ? at::Tensor() : rotary.at(layer.rope_theta);
         setting.relative = relative;
         setting.mask = mask_of(dropout, layer_site(index, SITE_PROBABILITIES), encoder.spec.attention_dropout, dropout.first_row * static_cast<uint64_t>(setting.heads));
-        at::Tensor context = tandem::attention(tandem::product(x, layer.qkv_weight), layer.qkv_bias, packed, setting);
-        return tandem::product(context, layer.out_weight);
+        setting.bf16 = reads() && encoder.precision != TANDEM_FP32 && tandem_machine_precision(TANDEM_AUTO) == TANDEM_BF16;
+        return tandem::attention(qkv, layer.qkv_bias, packed, setting);
+    }
+
+    at::Tensor attend(size_t index, const at::Tensor &x) const {
+        const Layer &layer = encoder.layers[index];
+        return tandem::product(context(index, tandem::product(x, layer.qkv_weight)), layer.out_weight);
     }
 
     at::Tensor feed_forward(size_t index, const at::Tensor &x) const {
@@ -192,13 +203,22 @@ struct Forward : std::enable_shared_from_this<Forward> {
         return x;
     }
 
-    at::Tensor run(const tandem_batch &batch) const {
-        at::Tensor x = embeddings(batch);
+    /* `rows` (or undefined: all): those of the output that are needed. */
+    at::Tensor layers(at::Tensor x, const at::Tensor &rows) const {
+        if (reads() && !encoder.layers.empty()) {
+            const Layer &first = encoder.layers[0];
+            at::Tensor in = encoder.spec.pre_norm ? norm(x, first.attention_norm_weight, first.attention_norm_bias, encoder.spec.norm_eps) : x;
+            return tandem::run_rows(encoder, x, in, rows, [this](size_t index, const at::Tensor &qkv) { return context(index, qkv); });
+        }
         for (size_t index = 0; index < encoder.layers.size(); ++index) {
             auto run_layer = [self = shared_from_this(), index](const at::Tensor &in) { return self->layer(index, in); };
             x = encoder.checkpointing ? tandem::checkpoint(x, encoder.layers[index].down_weight.leaf, run_layer) : run_layer(x);
         }
-        return norm(x, encoder.final_norm_weight, encoder.final_norm_bias, encoder.spec.norm_eps);
+        return rows.defined() ? at::index_select(x, 0, rows) : x;
+    }
+
+    at::Tensor run(const tandem_batch &batch, const at::Tensor &rows) const {
+        return norm(layers(embeddings(batch), rows), encoder.final_norm_weight, encoder.final_norm_bias, encoder.spec.norm_eps);
     }
 };
 
@@ -213,14 +233,18 @@ const at::Tensor &hidden_of(const tandem_tensor *hidden, const Packed &packed) {
     return x;
 }
 
+bool picks_rows(tandem_pooling pooling) {
+    return pooling == TANDEM_POOL_CLS || pooling == TANDEM_POOL_LAST;
+}
+
 /* One row of each sequence: its first, or its last. */
-at::Tensor pick_rows(const at::Tensor &x, const Packed &packed, bool last) {
+at::Tensor picked_rows(const Packed &packed, tandem_pooling pooling) {
     at::Tensor rows = at::empty({packed.count}, at::kLong);
     int64_t *row = rows.mutable_data_ptr<int64_t>();
     for (int64_t s = 0; s < packed.count; ++s) {
-        row[s] = last ? packed.start(s + 1) - 1 : packed.start(s);
+        row[s] = pooling == TANDEM_POOL_LAST ? packed.start(s + 1) - 1 : packed.start(s);
     }
-    return at::index_select(x, 0, rows);
+    return rows;
 }
 
 /* The greatest value of each column; the gradient goes to the first row that has it. */
@@ -250,7 +274,7 @@ at::Tensor pool(const at::Tensor &x, const PackedPtr &packed, tandem_pooling poo
     switch (pooling) {
     case TANDEM_POOL_CLS:
     case TANDEM_POOL_LAST:
-        return pick_rows(x, *packed, pooling == TANDEM_POOL_LAST);
+        return at::index_select(x, 0, picked_rows(*packed, pooling));
     case TANDEM_POOL_MAX:
         return pool_max(x, *packed);
     case TANDEM_POOL_MEAN:
@@ -318,11 +342,28 @@ PackedPtr pack(const tandem_batch *batch) {
 
 } // namespace
 
+namespace {
+
+/* Hidden states, [total, hidden], or pooled, [count, hidden]. */
+at::Tensor forward(const tandem_encoder &encoder, const tandem_batch &batch, const PackedPtr &packed, const tandem_pooling *pooling, const tandem_dropout &dropout) {
+    check_lengths(encoder.spec, *packed);
+    bool picks = pooling != nullptr && picks_rows(*pooling);
+    at::Tensor x = std::make_shared<const Forward>(encoder, dropout, packed)->run(batch, picks ? picked_rows(*packed, *pooling) : at::Tensor());
+    return pooling == nullptr || picks ? x : pool(x, packed, *pooling);
+}
+
+} // namespace
+
 int tandem_encoder_forward(tandem_tensor **out, tandem_encoder *encoder, const tandem_batch *batch, tandem_dropout dropout) {
     return guarded(__func__, [&] {
-        PackedPtr packed = pack(batch);
-        check_lengths(encoder->spec, *packed);
-        give(out, std::make_shared<const Forward>(*encoder, dropout, packed)->run(*batch));
+        give(out, forward(*encoder, *batch, pack(batch), nullptr, dropout));
+        return TANDEM_OK;
+    });
+}
+
+int tandem_encoder_forward_pooled(tandem_tensor **out, tandem_encoder *encoder, const tandem_batch *batch, tandem_pooling pooling, tandem_dropout dropout) {
+    return guarded(__func__, [&] {
+        give(out, forward(*encoder, *batch, pack(batch), &pooling, dropout));
         return TANDEM_OK;
     });
 }
@@ -349,14 +390,16 @@ int tandem_encoder_modules(tandem_tensor **out, tandem_encoder *encoder, const t
     });
 }
 
-int tandem_encoder_classify(tandem_tensor **out, tandem_encoder *encoder, const tandem_tensor *hidden, const tandem_batch *batch, tandem_dropout dropout) {
+int tandem_encoder_classify(tandem_tensor **out, tandem_encoder *encoder, const tandem_tensor *pooled, tandem_dropout dropout) {
     return guarded(__func__, [&] {
         const tandem_encoder_spec &spec = encoder->spec;
+        at::Tensor x = ref(pooled);
         if (!encoder->classifier_weight.defined()) {
             refuse("the model has no classification head");
         }
-        PackedPtr packed = pack(batch);
-        at::Tensor x = pool(hidden_of(hidden, *packed), packed, spec.head_pooling);
+        if (x.dim() != 2 || x.size(1) != spec.hidden) {
+            refuse("the pooled vectors do not have the hidden size " + std::to_string(spec.hidden));
+        }
         if (spec.head_dropout_first) {
             x = tandem::dropout(x, mask_of(dropout, SITE_HEAD, spec.classifier_dropout, dropout.first_sequence));
         }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <initializer_list>
 #include <stdexcept>
+#include <string>
 #include <utility>
 
 #include <ATen/Functions.h>
@@ -162,6 +163,17 @@ at::Tensor lay_out(const at::Tensor &matrix, bool transposed) {
     return out;
 }
 
+void lay_out_int8(const Matrix &weight) {
+    int64_t depth = weight.leaf.size(1), width = weight.leaf.size(0);
+    if (depth > TANDEM_INT8_DEPTH) {
+        throw std::invalid_argument("a product of depth " + std::to_string(depth) + " is too deep for int8, which sums at most " + std::to_string(TANDEM_INT8_DEPTH));
+    }
+    int64_t column = static_cast<int64_t>(kernels().int8_words(static_cast<size_t>(depth)));
+    weight.laid_out = at::empty({(width + 15) / 16 * 16 * column}, at::kInt);
+    weight.scales = floats({2, width});
+    kernels().int8_lay_out(extent_of(depth, width), read(weight.leaf), words(weight.laid_out), write(weight.scales), write(weight.scales) + width);
+}
+
 /* a [rows, depth] * b, laid out [depth, width]. */
 at::Tensor product_of(const at::Tensor &a, const at::Tensor &b, int64_t width) {
     at::Tensor out = floats({a.size(0), width});
@@ -194,27 +206,64 @@ struct ProductStep : Step {
     }
 };
 
-/* One of a weight's two forms, made when it is first needed. */
-at::Tensor form_of(const Matrix &weight, at::Tensor &form, bool transposed) {
+at::Tensor laid_out_transposed(const Matrix &weight) {
     std::lock_guard<std::mutex> guard(*weight.lock);
-    if (!form.defined()) {
-        form = lay_out(weight.leaf, transposed);
+    if (!weight.laid_out_transposed.defined()) {
+        weight.laid_out_transposed = lay_out(weight.leaf, false);
     }
-    return form;
+    return weight.laid_out_transposed;
+}
+
+at::Tensor product_of_rows(const at::Tensor &x, const Matrix &weight) {
+    at::Tensor out = floats({x.size(0), weight.leaf.size(0)});
+    tandem_laid_out matrix = laid_out(weight);
+    tandem_extent extent = row_extent(out.size(0), out.size(1));
+    kernels().rows_product(extent, &matrix, read(x), write(out), write(row_workspace(extent, {0, 0, matrix.depth})));
+    return out;
 }
 
 } // namespace
 
+tandem_laid_out laid_out(const Matrix &weight) {
+    std::lock_guard<std::mutex> guard(*weight.lock);
+    int64_t depth = weight.leaf.size(1), width = weight.leaf.size(0);
+    if (!weight.laid_out.defined()) {
+        if (weight.precision == TANDEM_INT8) {
+            lay_out_int8(weight);
+        } else if (weight.precision == TANDEM_BF16) {
+            weight.laid_out = lay_out(weight.leaf, true);
+        } else {
+            weight.laid_out = floats({(width + 15) / 16 * 16 * depth});
+            kernels().float_lay_out(extent_of(depth, width), read(weight.leaf), write(weight.laid_out));
+        }
+    }
+    const float *scales = weight.scales.defined() ? read(weight.scales) : nullptr;
+    return {weight.precision, static_cast<size_t>(depth), static_cast<size_t>(width), weight.laid_out.const_data_ptr(), scales, scales == nullptr ? nullptr : scales + width};
+}
+
+tandem_extent row_extent(int64_t rows, int64_t width) {
+    int64_t useful = (rows + 7) / 8; /* a thread for each tile of registers at most */
+    return {static_cast<size_t>(rows), static_cast<size_t>(width), static_cast<int>(std::min(useful, static_cast<int64_t>(tandem_machine_threads())))};
+}
+
+at::Tensor row_workspace(tandem_extent extent, tandem_row_scratch size) {
+    return floats({extent.threads, static_cast<int64_t>(tandem_row_scratch_floats(size))});
+}
+
 at::Tensor product(const at::Tensor &x, const Matrix &weight) {
-    at::Tensor out = weight.bf16 ? product_of(x, form_of(weight, weight.laid_out, true), weight.leaf.size(0)) : at::mm(x.detach(), weight.leaf.detach().t());
-    if (!recorded({x, weight.leaf})) {
+    bool record = recorded({x, weight.leaf});
+    if (record && weight.precision == TANDEM_INT8) {
+        throw std::invalid_argument("int8 is for reading texts: no gradients are recorded in it");
+    }
+    at::Tensor out = weight.precision == TANDEM_FP32 && record ? at::mm(x.detach(), weight.leaf.detach().t()) : product_of_rows(x, weight);
+    if (!record) {
         return out;
     }
     auto step = c10::make_intrusive<ProductStep>();
     step->x = x.detach();
     step->weight = weight.leaf;
-    if (weight.bf16) {
-        step->laid_out = form_of(weight, weight.laid_out_transposed, false);
+    if (weight.precision == TANDEM_BF16) {
+        step->laid_out = laid_out_transposed(weight);
     }
     return attach(std::move(out), step, {x, weight.leaf});
 }
@@ -273,6 +322,7 @@ void with_attention(const Packed &packed, const Attention &attention, int64_t hi
         attention.relative ? read(attention.relative->rows) : nullptr,
         attention.relative ? static_cast<size_t>(attention.relative->span()) : 0,
         attention.mask,
+        attention.bf16,
         threads_for(packed.total * hidden),
         nullptr,
     };

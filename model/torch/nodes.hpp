@@ -46,18 +46,31 @@ struct Lookup {
 /* Sum of the looked-up rows of all tables: [total, hidden]. */
 at::Tensor embed(std::vector<Lookup> lookups);
 
-/* A weight of the layers, [out, in], and what products in bf16 read of it: its two forms laid
- * out for the kernels, each made when it is first needed. */
+/* A weight of the layers, [out, in], and its forms that are laid out for the kernels, each made when it is first needed. */
 struct Matrix {
     at::Tensor leaf;
-    bool bf16 = false;
+    tandem_precision precision = TANDEM_FP32;
     std::unique_ptr<std::mutex> lock = std::make_unique<std::mutex>(); /* threads may run one model */
     mutable at::Tensor laid_out;            /* the transpose, [in, out], as forward needs it */
-    mutable at::Tensor laid_out_transposed; /* the weight itself, for the gradient of x */
+    mutable at::Tensor scales;              /* int8: [2, out], the columns' scales and sums */
+    mutable at::Tensor laid_out_transposed; /* bf16: the weight itself, for the gradient of x */
+
+    void forget() {
+        laid_out.reset();
+        scales.reset();
+        laid_out_transposed.reset();
+    }
 };
 
+/* The form that forward needs. */
+tandem_laid_out laid_out(const Matrix &weight);
+
+/* Rows and the threads that share them, where the work on each is that of a layer; and memory for these threads. */
+tandem_extent row_extent(int64_t rows, int64_t width);
+at::Tensor row_workspace(tandem_extent extent, tandem_row_scratch size);
+
 /* x [total, in] * weight [out, in]^T. The bias is left to the step that follows,
- * which reads the product anyway. */
+ * which reads the product anyway. In int8 no gradients are recorded. */
 at::Tensor product(const at::Tensor &x, const Matrix &weight);
 
 /* run(x), of which x alone is kept: backward runs it again. `parameter` is one that it reads. */
@@ -82,6 +95,7 @@ struct Attention {
     at::Tensor rotary;  /* rotary_table() of the longest sequence, or undefined */
     std::shared_ptr<const Relative> relative;
     tandem_mask mask = {};
+    bool bf16 = false; /* when nothing is recorded */
 };
 
 /* Softmax attention within each sequence: qkv [total, 3 * hidden] -> [total, hidden]. */

@@ -216,9 +216,10 @@ TANDEM_SHIM(float *, tandem_encoder_parameters)(tandem_encoder *encoder); /* bor
 TANDEM_SHIM(float *, tandem_encoder_gradients)(tandem_encoder *encoder);
 
 /* What the products of tokens and weights are computed in, in the layers and before them; fp32
- * until it is said, TANDEM_AUTO is as on this machine. Everything else is float32: in bf16 products
- * read rounded copies of activations, gradients and weights. */
-TANDEM_SHIM(void, tandem_encoder_set_precision)(tandem_encoder *encoder, tandem_precision precision);
+ * until it is said, TANDEM_AUTO is as on this machine. Everything else is float32: in bf16 and int8
+ * products read rounded copies of activations, gradients and weights, which are made here. In int8 no
+ * gradients can be recorded, and a token's result does not depend on what else is in its batch. */
+TANDEM_SHIM(int, tandem_encoder_set_precision)(tandem_encoder *encoder, tandem_precision precision);
 /* To be called after every change of the parameters: forgets the rounded copies of weights. */
 TANDEM_SHIM(void, tandem_encoder_parameters_changed)(tandem_encoder *encoder);
 
@@ -245,6 +246,10 @@ typedef struct {
  * gradients when tandem_grad_enable(1) holds. */
 TANDEM_SHIM(int, tandem_encoder_forward)(tandem_tensor **out, tandem_encoder *encoder, const tandem_batch *batch,
                                          tandem_dropout dropout);
+/* The same pooled, [batch.count, hidden]; rows of the last layer that pooling does not read are not computed where none
+ * are kept for gradients. */
+TANDEM_SHIM(int, tandem_encoder_forward_pooled)(tandem_tensor **out, tandem_encoder *encoder, const tandem_batch *batch,
+                                                tandem_pooling pooling, tandem_dropout dropout);
 
 /* [total, hidden] -> [count, hidden]; the modes as sentence-transformers defines
  * them (reference/sentence-transformers.md, section 5). */
@@ -254,9 +259,9 @@ TANDEM_SHIM(int, tandem_encoder_pool)(tandem_tensor **out, const tandem_tensor *
 /* Pooled vectors, [count, modules' first `in`], through the spec's modules. */
 TANDEM_SHIM(int, tandem_encoder_modules)(tandem_tensor **out, tandem_encoder *encoder, const tandem_tensor *pooled);
 
-/* Sequence classification logits, [count, labels]. */
-TANDEM_SHIM(int, tandem_encoder_classify)(tandem_tensor **out, tandem_encoder *encoder, const tandem_tensor *hidden,
-                                          const tandem_batch *batch, tandem_dropout dropout);
+/* Sequence classification logits, [count, labels], of what the spec's head_pooling gives, [count, hidden]. */
+TANDEM_SHIM(int, tandem_encoder_classify)(tandem_tensor **out, tandem_encoder *encoder, const tandem_tensor *pooled,
+                                          tandem_dropout dropout);
 
 /* ---- positions, as the forward computes them: for writers of graphs ----------------- */
 /* out [positions, head_size]: of each position the cosines of the head_size / 2 angles

@@ -99,6 +99,24 @@ END
     cmp auto.npy fp32.npy
 }
 
+@test "int8 is near fp32, the same on any threads and in any company, and cached apart" {
+    for dtype in fp32 int8; do
+        "$TANDEM" encode --model "$tiny/model" --input texts.jsonl --dtype "$dtype" -o "$dtype.npy"
+    done
+    [ "$(distance fp32.npy 0 int8.npy 0)" = other ]
+    TANDEM_CACHE=off "$TANDEM" encode --threads 1 --model "$tiny/model" --input texts.jsonl --dtype int8 -o one.npy
+    cmp one.npy int8.npy
+    head -n 1 texts.jsonl > first.jsonl
+    "$TANDEM" encode --model "$tiny/model" --input first.jsonl --dtype int8 -o first.npy
+    cmp <(tail -c 128 first.npy) <(tail -c +129 int8.npy | head -c 128)
+    "$TANDEM_PYTHON" - <<'END'
+import struct
+rows = [struct.unpack("<32f", open(name, "rb").read()[-128:]) for name in ("fp32.npy", "int8.npy")]
+cosine = sum(a * b for a, b in zip(*rows)) / (sum(a * a for a in rows[0]) * sum(b * b for b in rows[1])) ** 0.5
+assert cosine > 0.99, cosine # of factors that are rounded to 1/255 of their range
+END
+}
+
 @test "wrong usage is exit 2" {
     run "$TANDEM" encode --model "$tiny/model" --input texts.jsonl -o out.txt
     [ "$status" -eq 2 ]

@@ -228,6 +228,54 @@ static void check_attention(tandem_random *random, size_t head_size, attention_s
     attention_case_free(&c);
 }
 
+/* Rounded to bfloat16, on one thread and two, which give the same. */
+static void check_attention_bf16(tandem_random *random, size_t head_size, attention_setting setting)
+{
+    attention_case c = attention_case_make(random, all_lengths, 10, 2, head_size, setting);
+    for (size_t i = 0; i < c.total * 3 * c.hidden; i++) {
+        c.qkv[i] /= 4; /* scores of 40 become 2.5 */
+    }
+    reference_run(&c);
+    c.attention.bf16 = true;
+    for (int isa = TANDEM_ISA_PORTABLE; isa <= (int)tandem_machine_isa(); isa++) {
+        float *out[2];
+        for (int i = 0; i < 2; i++) {
+            tandem_attention attention = c.attention;
+            attention.threads = i + 1;
+            size_t workspace = tandem_attention_workspace(&attention);
+            attention.workspace = floats(workspace);
+            memset(attention.workspace, 0xff, workspace * sizeof *attention.workspace);
+            out[i] = floats(c.total * c.hidden);
+            tandem_kernels_of((tandem_isa)isa)->attention_forward(&attention, c.qkv, c.bias, out[i], NULL);
+            free(attention.workspace);
+        }
+        assert_memory_equal(out[0], out[1], c.total * c.hidden * sizeof **out);
+        /* Queries, keys, values and probabilities are off by 2^-9 of themselves: scores by 2.5 * 2^-8, results by that and 2^-8. */
+        check_close("bf16", (tandem_isa)isa, out[0], c.out, c.total * c.hidden, 3.5 * 0x1p-8);
+        free(out[0]);
+        free(out[1]);
+    }
+    attention_case_free(&c);
+}
+
+static void test_attention_bf16(void **state)
+{
+    (void)state;
+    const struct {
+        size_t head_size;
+        attention_setting setting;
+    } cases[] = {
+        {32, {.bias = true}},
+        {64, {.window = 64, .rotary = true}},
+        {5, {.window = 3, .relative = true}},
+        {80, {.window = 20, .rotary = true, .relative = true, .bias = true}},
+    };
+    tandem_random random = tandem_random_stream(12, "bf16", 0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        check_attention_bf16(&random, cases[i].head_size, cases[i].setting);
+    }
+}
+
 static void test_attention(void **state)
 {
     (void)state;
@@ -402,6 +450,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_attention_bf16),
         cmocka_unit_test(test_attention_positions),
         cmocka_unit_test(test_reference_gradient),
         cmocka_unit_test(test_attention_threads),

@@ -22,10 +22,11 @@ static double weighted_sum(tandem_tensor **sum, const tandem_tensor *values, siz
 static double run_loss(model *m, tandem_dropout dropout, tandem_pooling pooling, bool backward)
 {
     tandem_tensor *hidden, *pooled, *logits, *loss, *part;
+    tandem_encoder_parameters_changed(m->encoder); /* as callers do between two losses */
     ok(tandem_scope_begin());
     ok(tandem_encoder_forward(&hidden, m->encoder, &some_batch, dropout));
     ok(tandem_encoder_pool(&pooled, hidden, &some_batch, pooling));
-    ok(tandem_encoder_classify(&logits, m->encoder, hidden, &some_batch, dropout));
+    classify(&logits, m, hidden, &some_batch, dropout);
     ok(tandem_encoder_modules(&pooled, m->encoder, pooled));
     double value = weighted_sum(&loss, pooled, COUNT * (size_t)tandem_tensor_size(pooled, 1), 0) + weighted_sum(&part, logits, COUNT * LABELS, 1);
     ok(tandem_op_add(&loss, loss, part));
@@ -176,7 +177,7 @@ static void check_less_work(variant v, tandem_precision precision)
 {
     model m = model_make(v);
     float *whole = malloc(m.floats * sizeof *whole), *other = malloc(m.floats * sizeof *other);
-    tandem_encoder_set_precision(m.encoder, precision);
+    assert_int_equal(tandem_encoder_set_precision(m.encoder, precision), 0);
     double loss = gradients_of(&m, whole);
     for (int checkpointing = 0; checkpointing < 2; checkpointing++) {
         tandem_encoder_set_checkpointing(m.encoder, checkpointing);
@@ -259,21 +260,25 @@ static void read_pooled(model *m, const tandem_batch *batch, tandem_dropout drop
     tandem_scope_end();
 }
 
-/* A text's embedding is its own, whatever the batch; type_ids NULL is all zeros. */
+static const tandem_precision precisions[] = {TANDEM_FP32, TANDEM_BF16, TANDEM_INT8};
+
+/* A text's embedding is its own to the bit, whatever the batch; type_ids NULL is all zeros. */
 static void test_batch_composition(void **state)
 {
     (void)state;
     model m = model_make(bert);
     float all[COUNT * HIDDEN], one[HIDDEN];
-    read_pooled(&m, &some_batch, no_dropout, TANDEM_POOL_MEAN, all);
-    for (size_t s = 0; s < COUNT; s++) {
-        int32_t first = some_offsets[s], offsets[] = {0, some_offsets[s + 1] - first};
-        tandem_batch alone = {1, (size_t)offsets[1], some_ids + first, some_types + first, offsets};
-        read_pooled(&m, &alone, no_dropout, TANDEM_POOL_MEAN, one);
-        for (int i = 0; i < HIDDEN; i++) {
-            assert_true(fabsf(one[i] - all[s * HIDDEN + (size_t)i]) < 2e-6f); /* matrix products may sum in another order */
+    for (size_t p = 0; p < 3; p++) {
+        ok(tandem_encoder_set_precision(m.encoder, precisions[p]));
+        read_pooled(&m, &some_batch, no_dropout, TANDEM_POOL_MEAN, all);
+        for (size_t s = 0; s < COUNT; s++) {
+            int32_t first = some_offsets[s], offsets[] = {0, some_offsets[s + 1] - first};
+            tandem_batch alone = {1, (size_t)offsets[1], some_ids + first, some_types + first, offsets};
+            read_pooled(&m, &alone, no_dropout, TANDEM_POOL_MEAN, one);
+            assert_memory_equal(one, all + s * HIDDEN, sizeof one);
         }
     }
+    ok(tandem_encoder_set_precision(m.encoder, TANDEM_FP32));
     const int32_t zeros[TOTAL] = {0};
     tandem_batch typed = some_batch, untyped = some_batch;
     float other[COUNT * HIDDEN];
@@ -283,6 +288,73 @@ static void test_batch_composition(void **state)
     read_pooled(&m, &untyped, no_dropout, TANDEM_POOL_MEAN, other);
     assert_memory_equal(all, other, sizeof all);
     tandem_encoder_free(m.encoder);
+}
+
+static double cosine(const float *a, const float *b, size_t count)
+{
+    double ab = 0, aa = 0, bb = 0;
+    for (size_t i = 0; i < count; i++) {
+        ab += (double)a[i] * (double)b[i];
+        aa += (double)a[i] * (double)a[i];
+        bb += (double)b[i] * (double)b[i];
+    }
+    return ab / sqrt(aa * bb);
+}
+
+static void read_hidden(model *m, bool recorded, float *out)
+{
+    tandem_tensor *hidden;
+    ok(tandem_scope_begin());
+    tandem_grad_enable(recorded);
+    ok(tandem_encoder_forward(&hidden, m->encoder, &some_batch, no_dropout));
+    tandem_grad_enable(0);
+    ok(tandem_tensor_read(hidden, out));
+    tandem_scope_end();
+}
+
+/* A forward that keeps nothing for gradients goes another way, to the same place; int8 has this way alone. */
+static void check_reading(variant v)
+{
+    model m = model_make(v);
+    assert_non_null(tandem_encoder_gradients(m.encoder));
+    float kept[TOTAL * HIDDEN], read[TOTAL * HIDDEN], whole[COUNT * HIDDEN], picked[COUNT * HIDDEN];
+    tandem_tensor *pooled;
+    /* Sums in another order differ by about 2^-24 an operation, through two layers; in bf16 such a difference may round a
+     * factor the other way, by 2^-8 of it. */
+    const double tolerances[] = {2e-6, 2e-2};
+    for (size_t p = 0; p < 2; p++) {
+        ok(tandem_encoder_set_precision(m.encoder, precisions[p]));
+        read_hidden(&m, true, kept);
+        read_hidden(&m, false, read);
+        for (int i = 0; i < TOTAL * HIDDEN; i++) {
+            assert_true(fabs((double)kept[i] - (double)read[i]) <= tolerances[p] * fmax(1, fabs((double)kept[i])));
+        }
+    }
+    ok(tandem_encoder_set_precision(m.encoder, TANDEM_FP32));
+    read_hidden(&m, false, kept);
+    ok(tandem_encoder_set_precision(m.encoder, TANDEM_INT8));
+    read_hidden(&m, false, read);
+    double near = cosine(kept, read, TOTAL * HIDDEN);
+    assert_true(near > 0.999 && near < 1); /* rounding to 1/255 of a range is off by 0.001 of it, on average */
+    for (tandem_pooling pooling = TANDEM_POOL_CLS; pooling <= TANDEM_POOL_LAST; pooling++) {
+        read_pooled(&m, &some_batch, no_dropout, pooling, whole);
+        ok(tandem_encoder_forward_pooled(&pooled, m.encoder, &some_batch, pooling, no_dropout));
+        ok(tandem_tensor_read(pooled, picked));
+        assert_memory_equal(whole, picked, sizeof whole);
+    }
+    tandem_grad_enable(1);
+    refused(tandem_encoder_forward(&pooled, m.encoder, &some_batch, no_dropout), "no gradients");
+    tandem_grad_enable(0);
+    tandem_encoder_free(m.encoder);
+}
+
+static void test_reading(void **state)
+{
+    (void)state;
+    const variant families[] = {bert, roberta, distilbert, mpnet, electra, modernbert};
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        check_reading(families[i]);
+    }
 }
 
 /* One seed and step give one result; another step, another; evaluation, none at all. */
@@ -315,7 +387,7 @@ static void test_dropout_of_parts(void **state)
         tandem_dropout dropout = {.train = true, .seed = 5, .step = 6};
         tandem_tensor *hidden, *out;
         ok(tandem_encoder_forward(&hidden, m.encoder, &some_batch, dropout));
-        ok(tandem_encoder_classify(&out, m.encoder, hidden, &some_batch, dropout));
+        classify(&out, &m, hidden, &some_batch, dropout);
         ok(tandem_tensor_read(hidden, whole));
         ok(tandem_tensor_read(out, logits));
         enum { CUT = 2 };
@@ -329,7 +401,7 @@ static void test_dropout_of_parts(void **state)
             dropout.first_row = i == 0 ? 0 : (uint64_t)first_row;
             dropout.first_sequence = i == 0 ? 0 : CUT;
             ok(tandem_encoder_forward(&hidden, m.encoder, &parts[i], dropout));
-            ok(tandem_encoder_classify(&out, m.encoder, hidden, &parts[i], dropout));
+            classify(&out, &m, hidden, &parts[i], dropout);
             ok(tandem_tensor_read(hidden, part + dropout.first_row * HIDDEN));
             ok(tandem_tensor_read(out, part_logits + dropout.first_sequence * LABELS));
         }
@@ -434,7 +506,7 @@ static void test_encoder_refuses_specs(void **state)
     m.spec.labels = 0;
     ok(tandem_encoder_new(&m.encoder, &m.spec, m.floats));
     ok(tandem_encoder_forward(&hidden, m.encoder, &some_batch, no_dropout));
-    refused(tandem_encoder_classify(&out, m.encoder, hidden, &some_batch, no_dropout), "no classification head");
+    refused(tandem_encoder_classify(&out, m.encoder, hidden, no_dropout), "no classification head");
     tandem_encoder_free(m.encoder);
     tandem_encoder_free(NULL);
 }
@@ -449,6 +521,7 @@ int main(void)
         IN_SCOPE(test_gradients_accumulate),
         IN_SCOPE(test_backward_twice),
         IN_SCOPE(test_batch_composition),
+        IN_SCOPE(test_reading),
         IN_SCOPE(test_dropout),
         IN_SCOPE(test_dropout_of_parts),
         IN_SCOPE(test_encoder_refuses_batches),

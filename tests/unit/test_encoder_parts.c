@@ -203,7 +203,7 @@ static void test_head(void **state)
         hidden[i] = (float)(2 * tandem_random_double(&random) - 1);
     }
     tandem_tensor *out;
-    ok(tandem_encoder_classify(&out, m.encoder, matrix(hidden, TOTAL, HIDDEN), &some_batch, no_dropout));
+    classify(&out, &m, matrix(hidden, TOTAL, HIDDEN), &some_batch, no_dropout);
     ok(tandem_tensor_read(out, logits));
     for (int s = 0; s < COUNT; s++) {
         double mean[HIDDEN] = {0}, x[HIDDEN], centre = 0, variance = 0, expected[LABELS];

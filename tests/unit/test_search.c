@@ -214,7 +214,7 @@ static void check_ways(const float *queries, const float *documents, size_t dim,
 {
     const size_t depths[] = {1, 10, 1000, WAYS_ND + 5}, batches[] = {1, 8, WAYS_NQ};
     int threads = omp_get_max_threads();
-    for (int storage = TANDEM_FLOAT32; storage <= TANDEM_INT8; storage++) {
+    for (int storage = TANDEM_STORE_FLOAT32; storage <= TANDEM_STORE_INT8; storage++) {
         tandem_index *index;
         assert_int_equal(tandem_index_new(&index, documents, WAYS_ND, dim, (tandem_storage)storage), 0);
         for (size_t i = 0; i < sizeof depths / sizeof *depths; i++) {
@@ -340,11 +340,11 @@ static void test_bad_vectors(void **state)
 
     tandem_index *index; /* FLT_MAX rounds to infinity in a bfloat16 */
     documents[4] = FLT_MAX;
-    assert_true(tandem_index_new(&index, documents, 3, 2, TANDEM_BFLOAT16) < 0);
+    assert_true(tandem_index_new(&index, documents, 3, 2, TANDEM_STORE_BFLOAT16) < 0);
     assert_null(index);
     assert_non_null(strstr(tandem_error_message(), "document vector in row 2 "));
     documents[4] = 1e-30f; /* 127 times the query is no float, though the scores are */
-    assert_int_equal(tandem_index_new(&index, documents, 3, 2, TANDEM_INT8), 0);
+    assert_int_equal(tandem_index_new(&index, documents, 3, 2, TANDEM_STORE_INT8), 0);
     query[0] = 1e37f;
     assert_true(tandem_index_search(&hits, index, query, 1, 1, NULL) < 0);
     assert_non_null(strstr(tandem_error_message(), "too long"));

@@ -164,4 +164,12 @@ enum { COUNT = 4, TOTAL = 18 };
 static const tandem_batch some_batch = {COUNT, TOTAL, some_ids, some_types, some_offsets};
 static const tandem_dropout no_dropout = {.train = false};
 
+/* Logits of hidden states: pooled for the head, then through it. */
+static inline void classify(tandem_tensor **out, const model *m, const tandem_tensor *hidden, const tandem_batch *batch, tandem_dropout dropout)
+{
+    tandem_tensor *pooled;
+    ok(tandem_encoder_pool(&pooled, hidden, batch, m->spec.head_pooling));
+    ok(tandem_encoder_classify(out, m->encoder, pooled, dropout));
+}
+
 #endif
