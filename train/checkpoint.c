@@ -229,6 +229,7 @@ static int read_sources(tandem_checkpoint *c, const cJSON *json, const char *sou
 static int write_state(const char *folder, const tandem_checkpoint *c)
 {
     char hash[TANDEM_HASH_HEX];
+    TANDEM_TRY(tandem_torch_init()); /* for its version */
     cJSON *json = cJSON_CreateObject(), *settings = cJSON_Parse(c->settings);
     char *path = tandem_path_join(folder, state_file);
     int rc = TANDEM_ERROR;
