@@ -14,7 +14,7 @@ import tempfile
 
 from side import Context
 
-PARTS = ("tokenizing", "starting", "training", "mining", "search", "score")
+PARTS = ("tokenizing", "starting", "encoding", "training", "mining", "search", "score")
 
 
 def number(value):

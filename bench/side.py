@@ -113,10 +113,13 @@ class Worker:
         self.process.wait()
 
 
+def python_command(module):
+    """What runs the function `worker` of one of these files; its arguments follow."""
+    return [sys.executable, pathlib.Path(__file__).with_name("bench.py"), "--worker", module]
+
+
 def python_worker(module, *arguments, **environment):
-    """The same of a function `worker` of one of these files."""
-    return Worker([sys.executable, pathlib.Path(__file__).with_name("bench.py"), "--worker", module, *arguments],
-                  **environment)
+    return Worker([*python_command(module), *arguments], **environment)
 
 
 def answer(measure):
