@@ -64,13 +64,13 @@ static int read_precision(tandem_precision *out, const char *name)
     if (name == NULL) {
         return 0;
     }
-    for (int precision = TANDEM_FP32; precision <= TANDEM_AUTO; precision++) {
+    for (int precision = TANDEM_FP32; precision <= TANDEM_INT8; precision++) {
         if (strcmp(tandem_precision_name((tandem_precision)precision), name) == 0) {
             *out = (tandem_precision)precision;
             return 0;
         }
     }
-    return tandem_error("precision \"%s\": expected fp32, bf16 or auto", name);
+    return tandem_error("precision \"%s\": expected fp32, bf16, int8 or auto", name);
 }
 
 /* ---- prompts ----------------------------------------------------------------------------------- */

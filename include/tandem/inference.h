@@ -51,8 +51,8 @@ typedef struct {
     size_t max_length;     /* tokens read of a text or pair, with special ones; 0: what the directory says */
     size_t width;          /* numbers of an embedding that are kept, the first ones (Matryoshka), which are not
                             * normalized again; 0: what the directory says */
-    const char *precision; /* of the matrix products: "fp32" (NULL means it), "bf16", or "auto": bf16 on a CPU
-                            * that multiplies it faster */
+    const char *precision; /* of the matrix products: "fp32" (NULL means it), "bf16", "int8", or "auto": bf16
+                            * on a CPU that multiplies it faster, else fp32 */
 } tandem_session_options;
 
 #define TANDEM_SESSION_OPTIONS_INIT {sizeof(tandem_session_options), 0, 0, 0, NULL}

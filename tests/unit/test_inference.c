@@ -254,8 +254,8 @@ static void eight_threads_share_a_session(void **state)
     char *bi = write_model("shared-bi", &wide, "");
     char *cross = write_model("shared-cross", &classifier, ", \"architectures\": [\"BertForSequenceClassification\"]");
     put_prompts("shared-bi", "{" PROMPTS "}");
-    static const char *const precisions[] = {"fp32", "bf16"};
-    for (size_t i = 0; i < 2; i++) {
+    static const char *const precisions[] = {"fp32", "bf16", "int8"};
+    for (size_t i = 0; i < 3; i++) {
         for (size_t threads = 1; threads <= 2; threads++) {
             assert_shared(bi, threads, precisions[i]);
             assert_shared(cross, threads, precisions[i]);
