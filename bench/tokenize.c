@@ -1,7 +1,7 @@
 /* bench_tokenize TOKENIZER TEXTS.jsonl THREADS [COPIES]: tokenizes all texts of {"text": ...} lines once for every
  * line that stdin gives, and prints a JSON object each time: seconds of tokenizing (wall clock and CPU), texts,
  * bytes, tokens, the sum of their ids, and the peak memory of the process. The file is read COPIES times, a block of
- * texts at a time, so that memory does not grow with it; reading is not timed. bench/tokenize.py drives this. */
+ * texts at a time, so that memory does not grow with it; reading is not timed. bench/tokenizing.py drives this. */
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
