@@ -72,8 +72,8 @@ static int run(bool cross, char **argv, const tandem_train_config *config, bool 
     tandem_model *model = NULL;
     tandem_groups *groups = NULL;
     tandem_examples *examples = NULL;
-    tandem_model_options model_options = {cross ? TANDEM_CROSS_ENCODER : TANDEM_BI_ENCODER, false, 0, (size_t)config->max_length,
-                                          (tandem_precision)config->dtype};
+    tandem_model_options model_options = {.kind = cross ? TANDEM_CROSS_ENCODER : TANDEM_BI_ENCODER, .max_length = (size_t)config->max_length,
+                                          .precision = (tandem_precision)config->dtype};
     tandem_examples_options options = tandem_examples_options_for(&config->loss, cross, (size_t)config->data.negatives);
 
     TANDEM_TRY(tandem_model_load(&model, argv[2], &model_options));
