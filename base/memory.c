@@ -1,10 +1,8 @@
 /* memory.c - checked allocation and the arena. */
 #include "tandem/memory.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 bool tandem_size_mul(size_t *out, size_t a, size_t b)
 {
@@ -26,17 +24,6 @@ bool tandem_size_add(size_t *out, size_t a, size_t b)
     return true;
 }
 
-/* Large blocks in pages of 2 MiB: one fault instead of 512, which is most of what the first write to fresh memory
- * costs. Advice only; where the system has no such pages nothing changes. */
-static void advise_huge(void *memory, size_t bytes)
-{
-    const uintptr_t page = (uintptr_t)2 << 20;
-    uintptr_t start = ((uintptr_t)memory + page - 1) & ~(page - 1), end = ((uintptr_t)memory + bytes) & ~(page - 1);
-    if (bytes >= 8 * page && start < end) {
-        (void)madvise((void *)start, end - start, MADV_HUGEPAGE);
-    }
-}
-
 void *tandem_alloc(size_t count, size_t size)
 {
     size_t bytes;
@@ -44,9 +31,7 @@ void *tandem_alloc(size_t count, size_t size)
     if (tandem_size_mul(&bytes, count, size)) {
         memory = calloc(bytes ? bytes : 1, 1);
     }
-    if (memory) {
-        advise_huge(memory, bytes);
-    } else {
+    if (!memory) {
         tandem_error("out of memory: %zu items of %zu bytes", count, size);
     }
     return memory;
@@ -62,7 +47,6 @@ int tandem_realloc(void **pointer, size_t count, size_t size)
     if (!memory) {
         return tandem_error("out of memory: %zu items of %zu bytes", count, size);
     }
-    advise_huge(memory, bytes);
     *pointer = memory;
     return TANDEM_OK;
 }
