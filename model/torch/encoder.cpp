@@ -1,10 +1,7 @@
 /* encoder.cpp - the encoder's settings checked, its arenas and leaves. */
 #include "model/torch/encoder.hpp"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <new>
 #include <string>
 
 #include <ATen/Functions.h>
@@ -18,23 +15,6 @@ using tandem::Module;
 using tandem::refuse;
 
 namespace {
-
-/* Zeroed floats, on pages of the large size where the system has them: filling a model's weights takes less time than
- * the faults of as many small ones. */
-at::Tensor make_arena(size_t floats) {
-    constexpr size_t page = size_t{2} << 20;
-    size_t bytes;
-    if (__builtin_mul_overflow(floats, sizeof(float), &bytes) || __builtin_add_overflow(bytes, page, &bytes)) {
-        throw std::bad_alloc();
-    }
-    void *memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) {
-        throw std::bad_alloc();
-    }
-    (void)madvise(memory, bytes, MADV_HUGEPAGE);
-    void *start = reinterpret_cast<void *>((reinterpret_cast<uintptr_t>(memory) + page - 1) / page * page);
-    return at::from_blob(start, {static_cast<int64_t>(floats)}, [memory, bytes](void *) { munmap(memory, bytes); }, at::kFloat);
-}
 
 /* What the modules are given and give. */
 void check_modules(const tandem_encoder_spec &spec) {
@@ -207,7 +187,7 @@ int tandem_encoder_new(tandem_encoder **out, const tandem_encoder_spec *spec, si
         check_spec(*spec);
         auto encoder = std::make_unique<tandem_encoder>();
         encoder->spec = *spec;
-        encoder->parameters = make_arena(arena_floats);
+        encoder->parameters = at::zeros({static_cast<int64_t>(arena_floats)}, at::kFloat);
         place_leaves(*encoder);
         encoder->spec.layer = nullptr;
         encoder->spec.module = nullptr;
