@@ -76,19 +76,11 @@ ALWAYS_INLINE vfloat slope(tandem_activation activation, vfloat x) {
 
 /* `left` elements, or a whole vector, of x + bias. */
 ALWAYS_INLINE vfloat biased(const float *x, const float *bias, size_t left) {
-    vfloat v = left >= LANES ? vload(x) : vload_part(x, left);
+    vfloat v = vload_first(x, left);
     if (bias != NULL) {
-        v += left >= LANES ? vload(bias) : vload_part(bias, left);
+        v += vload_first(bias, left);
     }
     return v;
-}
-
-ALWAYS_INLINE void store(float *to, vfloat v, size_t left) {
-    if (left >= LANES) {
-        vstore(to, v);
-    } else {
-        vstore_part(to, v, left);
-    }
 }
 
 /* `left` elements of a row, or a whole vector; `activation` and `gated` are constants
@@ -98,7 +90,7 @@ ALWAYS_INLINE void forward_step(tandem_activation activation, bool gated, const 
     if (gated) {
         v *= biased(x + width + i, bias == NULL ? NULL : bias + width + i, left);
     }
-    store(out + i, v, left);
+    vstore_first(out + i, v, left);
 }
 
 ALWAYS_INLINE void forward_row(tandem_activation activation, bool gated, const float *x, const float *bias, size_t width, float *out) {
@@ -114,10 +106,10 @@ ALWAYS_INLINE void forward_row(tandem_activation activation, bool gated, const f
 ALWAYS_INLINE void backward_step(tandem_activation activation, bool gated, const float *d_out, const float *x, const float *bias, size_t width, size_t i, size_t left, float *d_x) {
     vfloat a = biased(x + i, bias == NULL ? NULL : bias + i, left), d = biased(d_out + i, NULL, left);
     if (gated) {
-        store(d_x + width + i, d * activate(activation, a), left);
+        vstore_first(d_x + width + i, d * activate(activation, a), left);
         d *= biased(x + width + i, bias == NULL ? NULL : bias + width + i, left);
     }
-    store(d_x + i, d * slope(activation, a), left);
+    vstore_first(d_x + i, d * slope(activation, a), left);
 }
 
 /* d_out may be the row's last part of d_x. */

@@ -13,102 +13,20 @@
 #include <math.h>
 
 #include "model/kernels/bf16.h"
+#include "model/kernels/float32.h"
 #include "model/kernels/kernels.h"
 #include "tandem/openmp.h"
 
-/* Rows and vectors of a register tile: 8 x 3 of 32 registers, 4 x 3 of 16. */
-enum { BLOCK = TANDEM_QUERY_BLOCK, TILE_VECTORS = 3 };
-#if defined(__AVX512F__)
-enum { TILE_ROWS = 8 };
-#else
-enum { TILE_ROWS = 4 };
-#endif
-
-/* A matrix of scalars: element (r, k) at data[r * row + k * step]. */
-typedef struct {
-    const float *data;
-    size_t row, step;
-} scalars;
-
-/* c[r, 0..vectors) (+)= sum over k of a(r, k) * b[k, 0..vectors); leading dimensions
- * ldb and ldc. rows and vectors are constants after inlining. */
-ALWAYS_INLINE void tile(int rows, int vectors, size_t depth, scalars a, const float *b, size_t ldb, float *c, size_t ldc, bool accumulate) {
-    vfloat sum[TILE_ROWS][TILE_VECTORS];
-    const float *pointer[TILE_ROWS];
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; r++) {
-        pointer[r] = a.data + (size_t)r * a.row;
-#pragma GCC unroll 3
-        for (int v = 0; v < vectors; v++) {
-            sum[r][v] = accumulate ? vload(c + (size_t)r * ldc + (size_t)(v * LANES)) : vsplat(0);
-        }
-    }
-    for (size_t k = 0; k < depth; k++) {
-        vfloat line[TILE_VECTORS];
-#pragma GCC unroll 3
-        for (int v = 0; v < vectors; v++) {
-            line[v] = vload(b + k * ldb + (size_t)(v * LANES));
-        }
-#pragma GCC unroll 8
-        for (int r = 0; r < rows; r++) {
-            float scalar = pointer[r][k * a.step];
-#pragma GCC unroll 3
-            for (int v = 0; v < vectors; v++) {
-                sum[r][v] += scalar * line[v];
-            }
-        }
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; r++) {
-#pragma GCC unroll 3
-        for (int v = 0; v < vectors; v++) {
-            vstore(c + (size_t)r * ldc + (size_t)(v * LANES), sum[r][v]);
-        }
-    }
-}
-
-/* All rows of one column of tiles. */
-ALWAYS_INLINE void tile_column(int vectors, size_t rows, size_t depth, scalars a, const float *b, size_t ldb, float *c, size_t ldc, bool accumulate) {
-    size_t r = 0;
-    for (; r + TILE_ROWS <= rows; r += TILE_ROWS) {
-        tile(TILE_ROWS, vectors, depth, a, b, ldb, c, ldc, accumulate);
-        a.data += TILE_ROWS * a.row;
-        c += TILE_ROWS * ldc;
-    }
-#pragma GCC unroll 3
-    for (int part = TILE_ROWS / 2; part > 0; part /= 2) {
-        if (rows - r >= (size_t)part) {
-            tile(part, vectors, depth, a, b, ldb, c, ldc, accumulate);
-            a.data += (size_t)part * a.row;
-            c += (size_t)part * ldc;
-            r += (size_t)part;
-        }
-    }
-}
-
-/* c [rows, width] (+)= a [rows, depth] * b [depth, width]; width is a multiple of
- * LANES. Four vectors go as two and two: a tile of one would wait for its sums. */
-ALWAYS_INLINE void multiply(size_t rows, size_t depth, size_t width, scalars a, const float *b, size_t ldb, float *c, size_t ldc, bool accumulate) {
-    for (size_t left = width / LANES, take; left > 0; left -= take, b += take * LANES, c += take * LANES) {
-        take = left == 4 ? 2 : left < TILE_VECTORS ? left : TILE_VECTORS;
-        if (take == 3) {
-            tile_column(3, rows, depth, a, b, ldb, c, ldc, accumulate);
-        } else if (take == 2) {
-            tile_column(2, rows, depth, a, b, ldb, c, ldc, accumulate);
-        } else {
-            tile_column(1, rows, depth, a, b, ldb, c, ldc, accumulate);
-        }
-    }
-}
+enum { BLOCK = TANDEM_QUERY_BLOCK };
 
 /* a(r, k) = data[r * row + k]: a row-major matrix. */
 static void multiply_rows(size_t rows, size_t depth, size_t width, const float *a, size_t row, const float *b, size_t ldb, float *c, size_t ldc, bool accumulate) {
-    multiply(rows, depth, width, (scalars){a, row, 1}, b, ldb, c, ldc, accumulate);
+    float_multiply(rows, depth, width, (float_left){a, row, 1}, b, ldb, c, ldc, accumulate);
 }
 
 /* a(r, k) = data[k * step + r]: the transpose of a row-major matrix. */
 static void multiply_columns(size_t rows, size_t depth, size_t width, const float *a, size_t step, const float *b, size_t ldb, float *c, size_t ldc) {
-    multiply(rows, depth, width, (scalars){a, 1, step}, b, ldb, c, ldc, false);
+    float_multiply(rows, depth, width, (float_left){a, 1, step}, b, ldb, c, ldc, false);
 }
 
 /* ---- one (sequence, head) ------------------------------------------------------------ */
@@ -133,16 +51,12 @@ typedef struct {
     float *d_relative;                      /* [2 * span]: of this item */
 } item;
 
-static size_t divide_up(size_t n, size_t unit) {
-    return (n + unit - 1) / unit;
-}
-
 static item item_make(const tandem_attention *attention, size_t index, float *scratch) {
     size_t sequence = index / attention->heads;
     item it = {
         .length = (size_t)(attention->offsets[sequence + 1] - attention->offsets[sequence]),
         .size = attention->head_size,
-        .padded = divide_up(attention->head_size, LANES) * LANES,
+        .padded = round_up(attention->head_size, LANES),
         .first = (size_t)attention->offsets[sequence],
         .head = index % attention->heads,
         .heads = attention->heads,
@@ -157,7 +71,7 @@ static item item_make(const tandem_attention *attention, size_t index, float *sc
     size_t vectors = divide_up(it.length, LANES), blocks = divide_up(vectors, BLOCK / LANES);
     it.block = blocks == 0 ? LANES : divide_up(vectors, blocks) * LANES;
     float **parts[] = {&it.keys, &it.values, &it.d_keys, &it.d_values, &it.scores, &it.d_scores, &it.queries, &it.d_out, &it.result, &it.query_columns, &it.d_out_columns, &it.d_relative};
-    size_t along = it.length * divide_up(it.size, 16) * 16, wide = tandem_attention_keys(attention, it.length) * BLOCK, block = BLOCK * divide_up(it.size, 16) * 16;
+    size_t along = it.length * round_up(it.size, 16), wide = tandem_attention_keys(attention, it.length) * BLOCK, block = BLOCK * round_up(it.size, 16);
     size_t floats[] = {along, along, along, along, wide, wide, block, block, block, block, block, 0};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         *parts[i] = scratch;
@@ -175,29 +89,16 @@ typedef struct {
 static block block_make(const item *it, size_t start) {
     size_t count = it->length - start < it->block ? it->length - start : it->block;
     size_t first = start > it->reach ? start - it->reach : 0, end = start + count + it->reach;
-    return (block){start, count, divide_up(count, LANES) * LANES, first, (end < it->length ? end : it->length) - first};
-}
-
-/* A vector of which `left` floats, if so few, are there. */
-ALWAYS_INLINE vfloat load(const float *from, size_t left) {
-    return left >= LANES ? vload(from) : vload_part(from, left);
-}
-
-ALWAYS_INLINE void store(float *to, vfloat v, size_t left) {
-    if (left >= LANES) {
-        vstore(to, v);
-    } else {
-        vstore_part(to, v, left);
-    }
+    return (block){start, count, round_up(count, LANES), first, (end < it->length ? end : it->length) - first};
 }
 
 /* to [rows, padded] = factor * (`count` rows of `from` + bias), zero rows after them. */
 static void pack_rows(const item *it, const float *from, size_t stride, const float *bias, float factor, size_t count, size_t rows, float *to) {
     for (size_t i = 0; i < count; i++, from += stride) {
         for (size_t d = 0; d < it->padded; d += LANES, to += LANES) {
-            vfloat v = load(from + d, it->size - d);
+            vfloat v = vload_first(from + d, it->size - d);
             if (bias != NULL) {
-                v += load(bias + d, it->size - d);
+                v += vload_first(bias + d, it->size - d);
             }
             vstore(to, factor * v);
         }
@@ -214,9 +115,9 @@ static void rotate_rows(const item *it, float *rows, size_t start, size_t count,
         const float *cosines = it->rotary + (start + i) * it->size, *sines = cosines + half;
         for (size_t d = 0; d < half; d += LANES) {
             size_t left = half - d < LANES ? half - d : LANES;
-            vfloat a = load(low + d, left), b = load(high + d, left), c = load(cosines + d, left), s = sign * load(sines + d, left);
-            store(low + d, a * c - b * s, left);
-            store(high + d, b * c + a * s, left);
+            vfloat a = vload_first(low + d, left), b = vload_first(high + d, left), c = vload_first(cosines + d, left), s = sign * vload_first(sines + d, left);
+            vstore_first(low + d, a * c - b * s, left);
+            vstore_first(high + d, b * c + a * s, left);
         }
     }
 }
@@ -225,7 +126,7 @@ static void rotate_rows(const item *it, float *rows, size_t start, size_t count,
 static void unpack_rows(const item *it, const float *from, const float *factor, size_t count, float *to, size_t stride) {
     for (size_t i = 0; i < count; i++, to += stride) {
         for (size_t d = 0; d < it->padded; d += LANES, from += LANES) {
-            store(to + d, vload(from) * factor[i], it->size - d);
+            vstore_first(to + d, vload(from) * factor[i], it->size - d);
         }
     }
 }
@@ -359,9 +260,9 @@ static void forward_item(const tandem_attention *attention, const item *it, cons
 /* One row, its bias added, scaled, turned: [padded]. */
 ALWAYS_INLINE void pack_row(const item *it, const float *from, const float *bias, float factor, bool turned, size_t position, float *to) {
     for (size_t d = 0; d < it->padded; d += LANES) {
-        vfloat v = load(from + d, it->size - d);
+        vfloat v = vload_first(from + d, it->size - d);
         if (bias != NULL) {
-            v += load(bias + d, it->size - d);
+            v += vload_first(bias + d, it->size - d);
         }
         vstore(to + d, factor * v);
     }
@@ -393,7 +294,7 @@ static void pair_keys_and_values(const item *it, const float *in, const float *b
             pack_row(it, in + 2 * it->hidden, value_bias, 1, false, i, line);
         }
         for (size_t d = 0; d < it->padded && (i % 2 == 1 || i + 1 == it->length); d += LANES) {
-            store_pairs(values + i / 2 * it->padded + d, vbf16(vload(even + d)) | vbf16(vload(line + d)) << 16);
+            vstore_words(values + i / 2 * it->padded + d, vbf16(vload(even + d)) | vbf16(vload(line + d)) << 16);
         }
     }
 }
@@ -431,23 +332,9 @@ static void softmax_pairs(block b, const float *scores, uint32_t *pairs, float *
             high = vexp(vload(scores + (j + 1) * BLOCK) - most);
         }
         sum += low + high;
-        store_pairs(pairs + j / 2 * BLOCK, vbf16(low) | vbf16(high) << 16);
+        vstore_words(pairs + j / 2 * BLOCK, vbf16(low) | vbf16(high) << 16);
     }
     vstore(inverse, 1.0f / sum);
-}
-
-/* c [rows, width] (+)= a * b over pairs; width is a multiple of LANES. */
-static void multiply_pairs(size_t rows, size_t pairs, size_t width, pairs_of a, const uint32_t *b, size_t ldb, float *c, size_t ldc, bool add) {
-    for (size_t left = width / LANES, take; left > 0; left -= take, b += take * LANES, c += take * LANES) {
-        take = left == 4 ? 2 : left < TILE_VECTORS ? left : TILE_VECTORS;
-        if (take == 3) {
-            pair_tile_column(3, rows, pairs, a, b, ldb, c, ldc, LANES, add);
-        } else if (take == 2) {
-            pair_tile_column(2, rows, pairs, a, b, ldb, c, ldc, LANES, add);
-        } else {
-            pair_tile_column(1, rows, pairs, a, b, ldb, c, ldc, LANES, add);
-        }
-    }
 }
 
 static void forward_item_in_pairs(const item *it, const float *qkv, const float *bias, float *out) {
@@ -463,12 +350,12 @@ static void forward_item_in_pairs(const item *it, const float *qkv, const float 
         float inverse[BLOCK];
         pair_queries(it, b, in, in_bias, it->d_out, rows, columns);
         relate(it, b);
-        multiply_pairs(b.keys, it->padded / 2, b.lanes, (pairs_of){keys + b.first * it->padded / 2, it->padded / 2, 1}, columns, BLOCK, it->scores, BLOCK, it->relative != NULL);
+        pair_multiply(b.keys, it->padded / 2, b.lanes, (pair_left){keys + b.first * it->padded / 2, it->padded / 2, 1}, columns, BLOCK, it->scores, BLOCK, it->relative != NULL);
         hide(it, b, it->scores, -1e30f); /* their exponentials are 0 beside others */
         for (size_t lane = 0; lane < b.lanes; lane += LANES) {
             softmax_pairs(b, it->scores + lane, probabilities + lane, inverse + lane);
         }
-        multiply_pairs(b.count, (b.keys + 1) / 2, it->padded, (pairs_of){probabilities, 1, BLOCK}, values + b.first / 2 * it->padded, it->padded, it->result, it->padded, false);
+        pair_multiply(b.count, (b.keys + 1) / 2, it->padded, (pair_left){probabilities, 1, BLOCK}, values + b.first / 2 * it->padded, it->padded, it->result, it->padded, false);
         unpack_rows(it, it->result, inverse, b.count, out + start * it->hidden, it->hidden);
     }
 }

@@ -24,6 +24,7 @@
     ENTRY(product_gradient, isa)        \
     ENTRY(float_lay_out, isa)           \
     ENTRY(float_multiply, isa)          \
+    ENTRY(float_gradient, isa)          \
     ENTRY(int8_words, isa)              \
     ENTRY(int8_lay_out, isa)            \
     ENTRY(int8_quantize, isa)           \

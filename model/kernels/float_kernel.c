@@ -1,102 +1,86 @@
-/* float_kernel.c - products of blocks of rows in float32 with weights that were laid out beforehand, in panels of
- * TILE_VECTORS vectors of columns as in product_kernel.c: nothing is copied when a product is made, so that a few rows
- * cost no more than the reading of the weights. */
+/* float_kernel.c - products of float32 matrices, the right one laid out beforehand in panels, which the register tiles
+ * read from the second-level cache: nothing is copied when weights are multiplied, so that a few rows cost no more than
+ * the reading of the weights. */
+#include "model/kernels/chunks.h"
+#include "model/kernels/float32.h"
 #include "model/kernels/kernels.h"
-#include "model/kernels/simd.h"
 
-enum { TILE_VECTORS = 3, PANEL = TILE_VECTORS * LANES };
-#if defined(__AVX512F__)
-enum { TILE_ROWS = 8 };
-#else
-enum { TILE_ROWS = 4 };
-#endif
+/* Of a gradient: ROW_BLOCK columns of the left matrix and DEPTH of their rows stay in the second-level cache. */
+enum { ROW_BLOCK = 48, DEPTH = TANDEM_GRADIENT_DEPTH };
 
 tandem_float_lay_out_fn TANDEM_KERNEL(float_lay_out);
 tandem_float_multiply_fn TANDEM_KERNEL(float_multiply);
+tandem_float_gradient_fn TANDEM_KERNEL(float_gradient);
 
-static size_t least_of(size_t a, size_t b) {
-    return a < b ? a : b;
+/* Row k of [depth, width] into panels, each [depth, its columns rounded up to whole vectors]. */
+static void lay_out_row(const float *row, size_t k, size_t depth, size_t width, float *to) {
+    size_t first = 0;
+    for (; first + PANEL <= width; first += PANEL) {
+        memcpy(to + depth * first + k * PANEL, row + first, PANEL * sizeof *to);
+    }
+    float *end = to + depth * first + k * round_up(width - first, LANES);
+    for (; first < width; first += LANES, end += LANES) {
+        vstore(end, vload_first(row + first, width - first));
+    }
 }
 
-static size_t vectors_of(size_t columns) {
-    return (columns + LANES - 1) / LANES;
-}
-
-void TANDEM_KERNEL(float_lay_out)(tandem_extent extent, const float *from, float *to) {
-    size_t depth = extent.rows, width = extent.width;
-#pragma omp parallel for schedule(static) num_threads(extent.threads)
-    for (size_t first = 0; first < width; first += PANEL) {
-        size_t columns = least_of(width - first, PANEL), stride = vectors_of(columns) * LANES;
-        float *panel = to + first * depth;
+/* One panel, to [depth, width rounded up to whole vectors] from its transpose [width, depth]. */
+static void lay_out_transposed(const float *from, size_t depth, size_t width, float *to) {
+    size_t stride = round_up(width, LANES), i = 0;
+    for (; i + 4 <= width; i += 4) {
+        size_t k = 0;
+        for (; k + 4 <= depth; k += 4) {
+            transpose_4x4(from + i * depth + k, depth, to + k * stride + i, stride);
+        }
+        for (; k < depth; k++) {
+            for (size_t j = i; j < i + 4; j++) {
+                to[k * stride + j] = from[j * depth + k];
+            }
+        }
+    }
+    for (; i < stride; i++) {
         for (size_t k = 0; k < depth; k++) {
-            for (size_t i = 0; i < stride; i++) {
-                panel[k * stride + i] = i < columns ? from[(first + i) * depth + k] : 0;
-            }
+            to[k * stride + i] = i < width ? from[i * depth + k] : 0;
         }
     }
 }
 
-/* c[r, 0..vectors) of whole rows; the last vector has `tail` columns. rows and vectors are constants after inlining. */
-ALWAYS_INLINE void tile(int rows, int vectors, size_t depth, const float *a, const float *b, float *c, size_t ldc, size_t tail) {
-    vfloat sum[TILE_ROWS][TILE_VECTORS];
-    const float *row[TILE_ROWS];
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; r++) {
-        row[r] = a + (size_t)r * depth;
-#pragma GCC unroll 3
-        for (int v = 0; v < vectors; v++) {
-            sum[r][v] = vsplat(0);
+void TANDEM_KERNEL(float_lay_out)(tandem_extent extent, const float *from, bool transposed, float *to) {
+    size_t depth = extent.rows, width = extent.width;
+    if (transposed) {
+#pragma omp parallel for schedule(static) num_threads(extent.threads)
+        for (size_t first = 0; first < width; first += PANEL) {
+            lay_out_transposed(from + first * depth, depth, least_of(width - first, PANEL), to + first * depth);
         }
-    }
-    for (size_t k = 0; k < depth; k++, b += vectors * LANES) {
-        vfloat line[TILE_VECTORS];
-#pragma GCC unroll 3
-        for (int v = 0; v < vectors; v++) {
-            line[v] = vload(b + v * LANES);
-        }
-#pragma GCC unroll 8
-        for (int r = 0; r < rows; r++) {
-            float scalar = row[r][k];
-#pragma GCC unroll 3
-            for (int v = 0; v < vectors; v++) {
-                sum[r][v] += scalar * line[v];
-            }
-        }
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; r++) {
-#pragma GCC unroll 3
-        for (int v = 0; v < vectors; v++) {
-            float *to = c + (size_t)r * ldc + v * LANES;
-            if (v < vectors - 1 || tail == LANES) {
-                vstore(to, sum[r][v]);
-            } else {
-                vstore_part(to, sum[r][v], tail);
-            }
-        }
-    }
-}
-
-/* All rows of one panel. */
-ALWAYS_INLINE void tile_column(int vectors, size_t rows, size_t depth, const float *a, const float *b, float *c, size_t ldc, size_t tail) {
-#pragma GCC unroll 4
-    for (int part = TILE_ROWS; part > 0; part /= 2) {
-        for (; rows >= (size_t)part; rows -= (size_t)part, a += (size_t)part * depth, c += (size_t)part * ldc) {
-            tile(part, vectors, depth, a, b, c, ldc, tail);
+    } else {
+#pragma omp parallel for schedule(static) num_threads(extent.threads)
+        for (size_t k = 0; k < depth; k++) {
+            lay_out_row(from + k * width, k, depth, width, to);
         }
     }
 }
 
 void TANDEM_KERNEL(float_multiply)(size_t rows, const tandem_laid_out *b, const float *x, float *c) {
-    const float *panel = b->data;
-    for (size_t first = 0; first < b->width; first += PANEL, panel += b->depth * PANEL) {
-        size_t columns = least_of(b->width - first, PANEL), vectors = vectors_of(columns), tail = columns - (vectors - 1) * LANES;
-        if (vectors == 3) {
-            tile_column(3, rows, b->depth, x, panel, c + first, b->width, tail);
-        } else if (vectors == 2) {
-            tile_column(2, rows, b->depth, x, panel, c + first, b->width, tail);
-        } else {
-            tile_column(1, rows, b->depth, x, panel, c + first, b->width, tail);
+    float_multiply_panels(rows, b->depth, b->width, (float_left){x, b->depth, 1}, b->data, c, b->width, false);
+}
+
+void TANDEM_KERNEL(float_gradient)(tandem_extent extent, size_t depth, const float *a, const float *b, float *scratch, float *c) {
+    size_t width = extent.width, rows = block_rows(extent.rows, ROW_BLOCK, extent.threads);
+#pragma omp parallel num_threads(extent.threads)
+    for (size_t start = 0; start < depth; start += DEPTH) {
+        size_t deep = least_of(depth - start, DEPTH);
+#pragma omp for schedule(static)
+        for (size_t k = 0; k < deep; k++) {
+            lay_out_row(b + (start + k) * width, k, deep, width, scratch);
+        }
+#pragma omp for schedule(dynamic)
+        for (size_t first = 0; first < extent.rows; first += rows) {
+            float block[DEPTH * ROW_BLOCK];
+            size_t count = least_of(extent.rows - first, rows);
+            for (size_t k = 0; k < deep; k++) {
+                memcpy(block + k * ROW_BLOCK, a + (start + k) * extent.rows + first, count * sizeof *block);
+            }
+            float_multiply_panels(count, deep, width, (float_left){block, 1, ROW_BLOCK}, scratch, c + first * width, width, true);
         }
     }
 }

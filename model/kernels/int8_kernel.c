@@ -22,13 +22,6 @@
 #include <emmintrin.h>
 #endif
 
-enum { TILE_VECTORS = 3, PANEL = TILE_VECTORS * LANES };
-#if defined(__AVX512F__)
-enum { TILE_ROWS = 8 };
-#else
-enum { TILE_ROWS = 4 };
-#endif
-
 #if defined(__AVX512VNNI__)
 typedef uint8_t code;
 #else
@@ -53,24 +46,6 @@ ALWAYS_INLINE vint vdot(vint sum, vuint a, vuint b) {
     sum += (vint)(a & 0xffff) * ((vint)(b << 16) >> 16);
     return sum + (vint)(a >> 16) * ((vint)b >> 16);
 #endif
-}
-
-ALWAYS_INLINE vuint load_words(const uint32_t *from) {
-    vuint v;
-    memcpy(&v, from, sizeof v);
-    return v;
-}
-
-ALWAYS_INLINE vfloat load(const float *from, size_t left) {
-    return left >= LANES ? vload(from) : vload_part(from, left);
-}
-
-static size_t round_up(size_t n, size_t unit) {
-    return (n + unit - 1) / unit * unit;
-}
-
-static size_t least_of(size_t a, size_t b) {
-    return a < b ? a : b;
 }
 
 tandem_int8_words_fn TANDEM_KERNEL(int8_words);
@@ -135,7 +110,7 @@ void TANDEM_KERNEL(int8_lay_out)(tandem_extent extent, const float *from, uint32
 static void quantize_row(const float *x, size_t depth, code *to, size_t words, float *range) {
     vfloat low = {0}, high = {0};
     for (size_t i = 0; i < depth; i += LANES) {
-        vfloat v = load(x + i, depth - i);
+        vfloat v = vload_first(x + i, depth - i);
         low = -vmax(-low, -v);
         high = vmax(high, v);
     }
@@ -147,7 +122,7 @@ static void quantize_row(const float *x, size_t depth, code *to, size_t words, f
     float inverse = most - least > 0 ? 255 / (most - least) : 0;
     size_t i = 0;
     for (; i < depth; i += LANES) {
-        vuint bits = (vuint)((load(x + i, depth - i) - least) * inverse + rounder) & 0xff;
+        vuint bits = (vuint)((vload_first(x + i, depth - i) - least) * inverse + rounder) & 0xff;
         vcode codes = __builtin_convertvector(bits, vcode);
         memcpy(to + i, &codes, least_of(words * GROUP - i, LANES) * sizeof *to);
     }
@@ -185,7 +160,7 @@ ALWAYS_INLINE void tile(int rows, int vectors, quantized a, const uint32_t *b, c
         vuint line[TILE_VECTORS];
 #pragma GCC unroll 3
         for (int v = 0; v < vectors; v++) {
-            line[v] = load_words(b + v * LANES);
+            line[v] = vload_words(b + v * LANES);
         }
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++) {
@@ -199,16 +174,11 @@ ALWAYS_INLINE void tile(int rows, int vectors, quantized a, const uint32_t *b, c
 #pragma GCC unroll 3
     for (int v = 0; v < vectors; v++) {
         size_t left = v < vectors - 1 ? LANES : tail;
-        vfloat scale = load(scales + v * LANES, left), total = load(sums + v * LANES, left);
+        vfloat scale = vload_first(scales + v * LANES, left), total = vload_first(sums + v * LANES, left);
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++) {
             vfloat value = __builtin_convertvector(sum[r][v], vfloat) * (scale * a.ranges[2 * r + 1]) + a.ranges[2 * r] * total;
-            float *to = c + (size_t)r * ldc + v * LANES;
-            if (left == LANES) {
-                vstore(to, value);
-            } else {
-                vstore_part(to, value, left);
-            }
+            vstore_first(c + (size_t)r * ldc + v * LANES, value, left);
         }
     }
 }
@@ -230,7 +200,7 @@ void TANDEM_KERNEL(int8_multiply)(size_t rows, const tandem_laid_out *b, const u
     quantized a = {codes, ranges, TANDEM_KERNEL(int8_words)(b->depth)};
     const uint32_t *words = b->data;
     for (size_t first = 0; first < b->width; first += PANEL, words += a.words * PANEL) {
-        size_t columns = least_of(b->width - first, PANEL), vectors = round_up(columns, LANES) / LANES, tail = columns - (vectors - 1) * LANES;
+        size_t columns = least_of(b->width - first, PANEL), vectors = divide_up(columns, LANES), tail = columns - (vectors - 1) * LANES;
         const float *scales = b->scales + first, *sums = b->sums + first;
         if (vectors == 3) {
             tile_column(3, rows, a, words, scales, sums, c + first, b->width, tail);

@@ -194,11 +194,19 @@ typedef struct {
     const float *scales, *sums; /* int8: [width], what a column's codes are multiplied by, and the sum of the column so made */
 } tandem_laid_out;
 
-/* to = the matrix whose transpose is from [width, depth], extent's width and rows: depth times the width rounded up to 16. */
-typedef void tandem_float_lay_out_fn(tandem_extent extent, const float *from, float *to);
+/* to = the right factor [depth, width] = extent's rows and width, laid out: depth times the width rounded up to 16. `from`
+ * is it, or with `transposed` its transpose [width, depth]. */
+typedef void tandem_float_lay_out_fn(tandem_extent extent, const float *from, bool transposed, float *to);
 
 /* c [rows, width] = x [rows, depth] * b, each sum in the order of its terms. */
 typedef void tandem_float_multiply_fn(size_t rows, const tandem_laid_out *b, const float *x, float *c);
+
+/* Numbers of the summed dimension that a gradient takes at once. */
+enum { TANDEM_GRADIENT_DEPTH = 1024 };
+
+/* c += a^T * b with a [depth, rows] and b [depth, width], extent of c: the gradient of a weight. scratch: TANDEM_GRADIENT_DEPTH
+ * times the width rounded up to 16. */
+typedef void tandem_float_gradient_fn(tandem_extent extent, size_t depth, const float *a, const float *b, float *scratch, float *c);
 
 /* The deepest product in int8 whose sums fit 32 bits: depth * 255 * 127 < 2^31. */
 enum { TANDEM_INT8_DEPTH = 66311 };
@@ -277,6 +285,7 @@ typedef struct {
     tandem_product_gradient_fn *product_gradient;
     tandem_float_lay_out_fn *float_lay_out;
     tandem_float_multiply_fn *float_multiply;
+    tandem_float_gradient_fn *float_gradient;
     tandem_int8_words_fn *int8_words;
     tandem_int8_lay_out_fn *int8_lay_out;
     tandem_int8_quantize_fn *int8_quantize;

@@ -1,6 +1,7 @@
 /* layer_kernel.c - what an encoder computes between two attentions when nothing is kept for a backward pass. All of it
  * is of one row alone, so a block of rows goes from the product that follows one attention to the product that the
  * next one reads while its activations stay in the caches; the weights pass by once a block. */
+#include "model/kernels/chunks.h"
 #include "model/kernels/kernels.h"
 #include "tandem/openmp.h"
 
@@ -29,13 +30,6 @@ static scratch scratch_of(tandem_row_scratch size, float *workspace) {
     return (scratch){part, inner, ranges, (uint32_t *)(void *)(ranges + 2 * TANDEM_ROW_BLOCK)};
 }
 
-/* Rows of a block: every thread has as many blocks as another, and a block fills the register tiles. */
-static size_t block_rows(tandem_extent extent) {
-    size_t threads = (size_t)extent.threads, blocks = (extent.rows + TANDEM_ROW_BLOCK - 1) / TANDEM_ROW_BLOCK;
-    blocks = (blocks + threads - 1) / threads * threads;
-    return ((extent.rows + blocks - 1) / blocks + 7) / 8 * 8;
-}
-
 static void multiply(size_t rows, const tandem_laid_out *matrix, const float *x, const scratch *s, float *out) {
     switch (matrix->precision) {
     case TANDEM_INT8:
@@ -53,7 +47,7 @@ static void multiply(size_t rows, const tandem_laid_out *matrix, const float *x,
 }
 
 void TANDEM_KERNEL(rows_product)(tandem_extent extent, const tandem_laid_out *matrix, const float *x, float *out, float *workspace) {
-    size_t rows = block_rows(extent);
+    size_t rows = block_rows(extent.rows, TANDEM_ROW_BLOCK, extent.threads);
 #pragma omp parallel for schedule(dynamic) num_threads(extent.threads)
     for (size_t first = 0; first < extent.rows; first += rows) {
         scratch s = scratch_of((tandem_row_scratch){0, 0, matrix->depth}, workspace);
@@ -86,7 +80,7 @@ static void block(size_t rows, const tandem_row_layer *layer, const float *conte
 }
 
 void TANDEM_KERNEL(rows_layer)(tandem_extent extent, const tandem_row_layer *layer, const float *context, float *x, float *next, float *workspace) {
-    size_t rows = block_rows(extent), hidden = extent.width;
+    size_t rows = block_rows(extent.rows, TANDEM_ROW_BLOCK, extent.threads), hidden = extent.width;
 #pragma omp parallel for schedule(dynamic) num_threads(extent.threads)
     for (size_t first = 0; first < extent.rows; first += rows) {
         scratch s = scratch_of(tandem_row_scratch_of(layer), workspace);

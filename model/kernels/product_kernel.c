@@ -15,35 +15,31 @@
 #include <string.h>
 
 #include "model/kernels/bf16.h"
+#include "model/kernels/chunks.h"
 #include "model/kernels/kernels.h"
 
 /* ROW_BLOCK rows of DEPTH of the left matrix stay in the second-level cache. */
-enum { TILE_VECTORS = PAIR_TILE_VECTORS, TILE_ROWS = PAIR_TILE_ROWS };
-enum { PANEL = TILE_VECTORS * LANES, ROW_BLOCK = 96, DEPTH = TANDEM_PRODUCT_DEPTH, PAIRS = DEPTH / 2 };
+enum { ROW_BLOCK = 96, DEPTH = TANDEM_PRODUCT_DEPTH, PAIRS = DEPTH / 2 };
 
 /* ---- laying out ------------------------------------------------------------------------- */
 
-static size_t round_up(size_t n, size_t unit) {
-    return (n + unit - 1) / unit * unit;
-}
-
 /* Pairs of two rows: to [pairs, width rounded up to lanes] with `stride` from [depth, width]. */
-static void pair_rows(const float *from, size_t ld, size_t depth, size_t width, uint32_t *to, size_t stride) {
+static void pairs_of_rows(const float *from, size_t ld, size_t depth, size_t width, uint32_t *to, size_t stride) {
     for (size_t k = 0; k < depth; k += 2, from += 2 * ld, to += stride) {
         for (size_t i = 0; i < width; i += LANES) {
-            vuint low = vbf16(load_floats(from + i, width - i));
-            vuint high = k + 1 < depth ? vbf16(load_floats(from + ld + i, width - i)) : (vuint){0};
-            store_pairs(to + i, low | high << 16);
+            vuint low = vbf16(vload_first(from + i, width - i));
+            vuint high = k + 1 < depth ? vbf16(vload_first(from + ld + i, width - i)) : (vuint){0};
+            vstore_words(to + i, low | high << 16);
         }
     }
 }
 
 /* Pairs within a row: to [rows, PAIRS] from [rows, depth]. */
-static void pair_columns(const float *from, size_t ld, size_t rows, size_t depth, uint32_t *to) {
+static void pairs_within_rows(const float *from, size_t ld, size_t rows, size_t depth, uint32_t *to) {
     typedef uint16_t half __attribute__((vector_size(LANES * 2)));
     for (size_t row = 0; row < rows; row++, from += ld, to += PAIRS) {
         for (size_t k = 0; k < depth; k += LANES) {
-            half v = __builtin_convertvector(vbf16(load_floats(from + k, depth - k)), half);
+            half v = __builtin_convertvector(vbf16(vload_first(from + k, depth - k)), half);
             memcpy((char *)to + k * sizeof(uint16_t), &v, sizeof v);
         }
     }
@@ -53,35 +49,18 @@ static void pair_columns(const float *from, size_t ld, size_t rows, size_t depth
 static void lay_out_panel(const float *from, size_t ld, bool transposed, size_t depth, size_t width, uint32_t *to) {
     size_t stride = round_up(width, LANES), pairs = (depth + 1) / 2;
     if (!transposed) {
-        pair_rows(from, ld, depth, width, to, stride);
+        pairs_of_rows(from, ld, depth, width, to, stride);
         return;
     }
     uint32_t lines[LANES * PAIRS];
     for (size_t first = 0; first < width; first += LANES, to += LANES) {
         size_t count = width - first < LANES ? width - first : LANES;
-        pair_columns(from + first * ld, ld, count, depth, lines);
+        pairs_within_rows(from + first * ld, ld, count, depth, lines);
         memset(lines + count * PAIRS, 0, (LANES - count) * PAIRS * sizeof *lines);
         for (size_t k = 0; k < pairs; k++) {
             for (size_t i = 0; i < LANES; i++) {
                 to[k * stride + i] = lines[i * PAIRS + k];
             }
-        }
-    }
-}
-
-/* ---- products of blocks --------------------------------------------------------------------- */
-
-/* c [rows, width] (+)= a * one block of the right matrix. */
-static void multiply(size_t rows, size_t pairs, size_t width, pairs_of a, const uint32_t *b, float *c, size_t ldc, bool add) {
-    for (size_t first = 0; first < width; first += PANEL, b += pairs * PANEL) {
-        size_t columns = width - first < PANEL ? width - first : PANEL;
-        size_t vectors = round_up(columns, LANES) / LANES, tail = columns - (vectors - 1) * LANES;
-        if (vectors == 3) {
-            pair_tile_column(3, rows, pairs, a, b, 3 * LANES, c + first, ldc, tail, add);
-        } else if (vectors == 2) {
-            pair_tile_column(2, rows, pairs, a, b, 2 * LANES, c + first, ldc, tail, add);
-        } else {
-            pair_tile_column(1, rows, pairs, a, b, 1 * LANES, c + first, ldc, tail, add);
         }
     }
 }
@@ -92,55 +71,45 @@ tandem_product_lay_out_fn TANDEM_KERNEL(product_lay_out);
 tandem_product_fn TANDEM_KERNEL(product);
 tandem_product_gradient_fn TANDEM_KERNEL(product_gradient);
 
-static size_t least(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
-/* Rows of a block, so that every thread has as many blocks as another. */
-static size_t block_rows(size_t rows, int threads) {
-    size_t blocks = round_up((rows + ROW_BLOCK - 1) / ROW_BLOCK, (size_t)threads);
-    return round_up((rows + blocks - 1) / blocks, TILE_ROWS);
-}
-
 void TANDEM_KERNEL(product_lay_out)(tandem_extent extent, const float *from, bool transposed, uint32_t *to) {
-    size_t depth = extent.rows, width = extent.width, panels = (width + PANEL - 1) / PANEL, blocks = (depth + DEPTH - 1) / DEPTH;
+    size_t depth = extent.rows, width = extent.width, panels = divide_up(width, PANEL), blocks = divide_up(depth, DEPTH);
     size_t ld = transposed ? depth : width, stride = round_up(width, LANES);
 #pragma omp parallel for schedule(static) num_threads(extent.threads)
     for (size_t i = 0; i < blocks * panels; i++) {
-        size_t k = i / panels * DEPTH, first = i % panels * PANEL, deep = least(depth - k, DEPTH);
-        lay_out_panel(from + (transposed ? first * ld + k : k * ld + first), ld, transposed, deep, least(width - first, PANEL), to + k / 2 * stride + (deep + 1) / 2 * first);
+        size_t k = i / panels * DEPTH, first = i % panels * PANEL, deep = least_of(depth - k, DEPTH);
+        lay_out_panel(from + (transposed ? first * ld + k : k * ld + first), ld, transposed, deep, least_of(width - first, PANEL), to + k / 2 * stride + (deep + 1) / 2 * first);
     }
 }
 
 void TANDEM_KERNEL(product)(tandem_extent extent, size_t depth, const float *a, const uint32_t *b, float *c) {
-    size_t width = extent.width, rows = block_rows(extent.rows, extent.threads), stride = round_up(width, LANES);
+    size_t width = extent.width, rows = block_rows(extent.rows, ROW_BLOCK, extent.threads), stride = round_up(width, LANES);
 #pragma omp parallel for schedule(dynamic) num_threads(extent.threads)
     for (size_t first = 0; first < extent.rows; first += rows) {
         uint32_t block[ROW_BLOCK * PAIRS];
-        size_t count = least(extent.rows - first, rows);
+        size_t count = least_of(extent.rows - first, rows);
         for (size_t k = 0; k < depth; k += DEPTH) {
-            size_t deep = least(depth - k, DEPTH);
-            pair_columns(a + first * depth + k, depth, count, deep, block);
-            multiply(count, (deep + 1) / 2, width, (pairs_of){block, PAIRS, 1}, b + k / 2 * stride, c + first * width, width, k > 0);
+            size_t deep = least_of(depth - k, DEPTH);
+            pairs_within_rows(a + first * depth + k, depth, count, deep, block);
+            pair_multiply_panels(count, (deep + 1) / 2, width, (pair_left){block, PAIRS, 1}, b + k / 2 * stride, c + first * width, width, k > 0);
         }
     }
 }
 
 void TANDEM_KERNEL(product_gradient)(tandem_extent extent, size_t depth, const float *a, const float *b, uint32_t *scratch, float *c) {
-    size_t width = extent.width, rows = block_rows(extent.rows, extent.threads);
+    size_t width = extent.width, rows = block_rows(extent.rows, ROW_BLOCK, extent.threads);
 #pragma omp parallel num_threads(extent.threads)
     for (size_t k = 0; k < depth; k += DEPTH) {
-        size_t deep = least(depth - k, DEPTH), pairs = (deep + 1) / 2;
+        size_t deep = least_of(depth - k, DEPTH), pairs = (deep + 1) / 2;
 #pragma omp for schedule(static)
         for (size_t first = 0; first < width; first += PANEL) {
-            lay_out_panel(b + k * width + first, width, false, deep, least(width - first, PANEL), scratch + pairs * first);
+            lay_out_panel(b + k * width + first, width, false, deep, least_of(width - first, PANEL), scratch + pairs * first);
         }
 #pragma omp for schedule(static)
         for (size_t first = 0; first < extent.rows; first += rows) {
             uint32_t block[PAIRS * ROW_BLOCK];
-            size_t count = least(extent.rows - first, rows);
-            pair_rows(a + k * extent.rows + first, extent.rows, deep, count, block, ROW_BLOCK);
-            multiply(count, pairs, width, (pairs_of){block, 1, ROW_BLOCK}, scratch, c + first * width, width, true);
+            size_t count = least_of(extent.rows - first, rows);
+            pairs_of_rows(a + k * extent.rows + first, extent.rows, deep, count, block, ROW_BLOCK);
+            pair_multiply_panels(count, pairs, width, (pair_left){block, 1, ROW_BLOCK}, scratch, c + first * width, width, true);
         }
     }
 }

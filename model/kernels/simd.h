@@ -3,6 +3,7 @@
 #ifndef TANDEM_MODEL_KERNELS_SIMD_H
 #define TANDEM_MODEL_KERNELS_SIMD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -25,6 +26,22 @@ typedef int32_t vint __attribute__((vector_size(LANES * 4)));
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
+/* Rows and vectors of a register tile: 8 x 3 of 32 registers, 4 x 3 of 16; and columns of the panels that weights are
+ * laid out in, which such a tile takes at once. */
+enum { TILE_VECTORS = 3, TILE_ROWS = LANES == 16 ? 8 : 4, PANEL = TILE_VECTORS * LANES };
+
+ALWAYS_INLINE size_t least_of(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+ALWAYS_INLINE size_t divide_up(size_t n, size_t unit) {
+    return (n + unit - 1) / unit;
+}
+
+ALWAYS_INLINE size_t round_up(size_t n, size_t unit) {
+    return divide_up(n, unit) * unit;
+}
+
 ALWAYS_INLINE vfloat vsplat(float x) {
     return x - (vfloat){0};
 }
@@ -39,15 +56,32 @@ ALWAYS_INLINE void vstore(float *p, vfloat v) {
     memcpy(p, &v, sizeof v);
 }
 
-/* The first `count` floats, zeros after them, and the reverse: for the end of a row. */
-ALWAYS_INLINE vfloat vload_part(const float *p, size_t count) {
+/* A vector of which `count` floats, if so few, are there, zeros after them, and the reverse: for the end of a row. */
+ALWAYS_INLINE vfloat vload_first(const float *p, size_t count) {
     vfloat v = {0};
+    if (count >= LANES) {
+        return vload(p);
+    }
     memcpy(&v, p, count * sizeof *p);
     return v;
 }
 
-ALWAYS_INLINE void vstore_part(float *p, vfloat v, size_t count) {
-    memcpy(p, &v, count * sizeof *p);
+ALWAYS_INLINE void vstore_first(float *p, vfloat v, size_t count) {
+    if (count >= LANES) {
+        vstore(p, v);
+    } else {
+        memcpy(p, &v, count * sizeof *p);
+    }
+}
+
+ALWAYS_INLINE vuint vload_words(const uint32_t *p) {
+    vuint v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+ALWAYS_INLINE void vstore_words(uint32_t *p, vuint v) {
+    memcpy(p, &v, sizeof v);
 }
 
 /* to = transpose of the four floats of each of four rows. */

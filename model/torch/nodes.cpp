@@ -155,11 +155,16 @@ at::Tensor embed(std::vector<Lookup> lookups) {
 
 namespace {
 
-/* [depth, width] for the kernels, in bfloat16, from it or from its transpose. */
-at::Tensor lay_out(const at::Tensor &matrix, bool transposed) {
+/* [depth, width] for the kernels, in float32 or bfloat16, from it or from its transpose. */
+at::Tensor lay_out(const at::Tensor &matrix, tandem_precision precision, bool transposed) {
     int64_t depth = matrix.size(transposed ? 1 : 0), width = matrix.size(transposed ? 0 : 1);
-    at::Tensor out = at::empty({static_cast<int64_t>(tandem_product_words(static_cast<size_t>(depth), static_cast<size_t>(width)))}, at::kInt);
-    kernels().product_lay_out(extent_of(depth, width), read(matrix), transposed, words(out));
+    if (precision == TANDEM_BF16) {
+        at::Tensor out = at::empty({static_cast<int64_t>(tandem_product_words(static_cast<size_t>(depth), static_cast<size_t>(width)))}, at::kInt);
+        kernels().product_lay_out(extent_of(depth, width), read(matrix), transposed, words(out));
+        return out;
+    }
+    at::Tensor out = floats({(width + 15) / 16 * 16 * depth});
+    kernels().float_lay_out(extent_of(depth, width), read(matrix), transposed, write(out));
     return out;
 }
 
@@ -174,30 +179,36 @@ void lay_out_int8(const Matrix &weight) {
     kernels().int8_lay_out(extent_of(depth, width), read(weight.leaf), words(weight.laid_out), write(weight.scales), write(weight.scales) + width);
 }
 
-/* a [rows, depth] * b, laid out [depth, width]. */
-at::Tensor product_of(const at::Tensor &a, const at::Tensor &b, int64_t width) {
-    at::Tensor out = floats({a.size(0), width});
-    kernels().product(extent_of(out), static_cast<size_t>(a.size(1)), read(a), words(b), write(out));
+/* x [rows, depth] * what is laid out. */
+at::Tensor product_of(const at::Tensor &x, const tandem_laid_out &matrix) {
+    at::Tensor out = floats({x.size(0), static_cast<int64_t>(matrix.width)});
+    tandem_extent extent = row_extent(out.size(0), out.size(1));
+    kernels().rows_product(extent, &matrix, read(x), write(out), write(row_workspace(extent, {0, 0, matrix.depth})));
     return out;
 }
 
 /* sum += a^T * b. */
-void add_gradient(const at::Tensor &sum, const at::Tensor &a, const at::Tensor &b) {
-    at::Tensor scratch = at::empty({static_cast<int64_t>(tandem_product_words(TANDEM_PRODUCT_DEPTH, static_cast<size_t>(b.size(1))))}, at::kInt);
-    kernels().product_gradient(extent_of(sum), static_cast<size_t>(a.size(0)), read(a), read(b), words(scratch), write(sum));
+void add_gradient(const at::Tensor &sum, tandem_precision precision, const at::Tensor &a, const at::Tensor &b) {
+    int64_t width = (b.size(1) + 15) / 16 * 16;
+    if (precision == TANDEM_BF16) {
+        at::Tensor scratch = at::empty({TANDEM_PRODUCT_DEPTH / 2 * width}, at::kInt);
+        kernels().product_gradient(extent_of(sum), static_cast<size_t>(a.size(0)), read(a), read(b), words(scratch), write(sum));
+    } else {
+        at::Tensor scratch = floats({TANDEM_GRADIENT_DEPTH * width});
+        kernels().float_gradient(extent_of(sum), static_cast<size_t>(a.size(0)), read(a), read(b), write(scratch), write(sum));
+    }
 }
 
 struct ProductStep : Step {
-    at::Tensor x, weight, laid_out;
+    at::Tensor x, weight, laid_out; /* laid_out: of the weight itself */
+    tandem_precision precision = TANDEM_FP32;
 
     variable_list backward(const at::Tensor &d_out, bool needs_d_x) override {
-        at::Tensor d_weight = weight.mutable_grad();
-        if (laid_out.defined()) {
-            add_gradient(d_weight, d_out, x);
-            return {needs_d_x ? product_of(d_out, laid_out, weight.size(1)) : at::Tensor()};
+        add_gradient(weight.mutable_grad(), precision, d_out, x);
+        if (!needs_d_x) {
+            return {at::Tensor()};
         }
-        at::addmm_out(d_weight, d_weight, d_out.t(), x);
-        return {needs_d_x ? at::mm(d_out, weight.detach()) : at::Tensor()};
+        return {product_of(d_out, {precision, static_cast<size_t>(weight.size(0)), static_cast<size_t>(weight.size(1)), laid_out.const_data_ptr(), nullptr, nullptr})};
     }
     void forget() override {
         x.reset();
@@ -209,17 +220,9 @@ struct ProductStep : Step {
 at::Tensor laid_out_transposed(const Matrix &weight) {
     std::lock_guard<std::mutex> guard(*weight.lock);
     if (!weight.laid_out_transposed.defined()) {
-        weight.laid_out_transposed = lay_out(weight.leaf, false);
+        weight.laid_out_transposed = lay_out(weight.leaf, weight.precision, false);
     }
     return weight.laid_out_transposed;
-}
-
-at::Tensor product_of_rows(const at::Tensor &x, const Matrix &weight) {
-    at::Tensor out = floats({x.size(0), weight.leaf.size(0)});
-    tandem_laid_out matrix = laid_out(weight);
-    tandem_extent extent = row_extent(out.size(0), out.size(1));
-    kernels().rows_product(extent, &matrix, read(x), write(out), write(row_workspace(extent, {0, 0, matrix.depth})));
-    return out;
 }
 
 } // namespace
@@ -230,11 +233,8 @@ tandem_laid_out laid_out(const Matrix &weight) {
     if (!weight.laid_out.defined()) {
         if (weight.precision == TANDEM_INT8) {
             lay_out_int8(weight);
-        } else if (weight.precision == TANDEM_BF16) {
-            weight.laid_out = lay_out(weight.leaf, true);
         } else {
-            weight.laid_out = floats({(width + 15) / 16 * 16 * depth});
-            kernels().float_lay_out(extent_of(depth, width), read(weight.leaf), write(weight.laid_out));
+            weight.laid_out = lay_out(weight.leaf, weight.precision, true);
         }
     }
     const float *scales = weight.scales.defined() ? read(weight.scales) : nullptr;
@@ -255,14 +255,15 @@ at::Tensor product(const at::Tensor &x, const Matrix &weight) {
     if (record && weight.precision == TANDEM_INT8) {
         throw std::invalid_argument("int8 is for reading texts: no gradients are recorded in it");
     }
-    at::Tensor out = weight.precision == TANDEM_FP32 && record ? at::mm(x.detach(), weight.leaf.detach().t()) : product_of_rows(x, weight);
+    at::Tensor out = product_of(x, laid_out(weight));
     if (!record) {
         return out;
     }
     auto step = c10::make_intrusive<ProductStep>();
     step->x = x.detach();
     step->weight = weight.leaf;
-    if (weight.precision == TANDEM_BF16) {
+    step->precision = weight.precision;
+    if (x.requires_grad()) {
         step->laid_out = laid_out_transposed(weight);
     }
     return attach(std::move(out), step, {x, weight.leaf});

@@ -53,7 +53,7 @@ struct Matrix {
     std::unique_ptr<std::mutex> lock = std::make_unique<std::mutex>(); /* threads may run one model */
     mutable at::Tensor laid_out;            /* the transpose, [in, out], as forward needs it */
     mutable at::Tensor scales;              /* int8: [2, out], the columns' scales and sums */
-    mutable at::Tensor laid_out_transposed; /* bf16: the weight itself, for the gradient of x */
+    mutable at::Tensor laid_out_transposed; /* the weight itself, for the gradient of x */
 
     void forget() {
         laid_out.reset();

@@ -1,4 +1,4 @@
-/* Products in bfloat16, of every instruction set of this machine: right against a plain sum in double of
+/* Products in bfloat16 and float32, of every instruction set of this machine: right against a plain sum in double of
  * rounded factors, and the same bits for any number of threads and any neighbours. */
 #include "kernel_checks.h"
 
@@ -10,20 +10,25 @@ static double rounded(float x)
     return ldexp(nearbyint(ldexp(mantissa, 8)), exponent - 8);
 }
 
+static double unrounded(float x)
+{
+    return (double)x;
+}
+
 static uint32_t *words(size_t depth, size_t width)
 {
     return (uint32_t *)floats(tandem_product_words(depth, width)); /* the same size */
 }
 
-/* c = sum over k of a(row, k) * b(k, column), and the greatest sum of |a b|: what rounding is to be measured by. */
-static double reference(double *c, size_t rows, size_t depth, size_t width, const float *a, size_t a_row, size_t a_step, const float *b, size_t b_row, size_t b_step)
+/* c = sum over k of factor(a(row, k)) * factor(b(k, column)), and the greatest sum of |a b|: what rounding is to be measured by. */
+static double reference(double factor(float), double *c, size_t rows, size_t depth, size_t width, const float *a, const float *b)
 {
     double greatest = 0;
     for (size_t i = 0; i < rows; i++) {
         for (size_t j = 0; j < width; j++) {
             double size = 0;
             for (size_t k = 0; k < depth; k++) {
-                double product = rounded(a[i * a_row + k * a_step]) * rounded(b[k * b_row + j * b_step]);
+                double product = factor(a[i * depth + k]) * factor(b[k * width + j]);
                 c[i * width + j] += product;
                 size += fabs(product);
             }
@@ -42,6 +47,35 @@ static void check_sums(const char *what, tandem_isa isa, const float *found, con
     }
 }
 
+/* c = a * b, in float32 (full) or bfloat16. */
+static void product_of(bool full, tandem_isa isa, tandem_extent extent, size_t depth, const float *a, const float *b, bool transposed, float *c)
+{
+    const tandem_kernels *kernels = tandem_kernels_of(isa);
+    tandem_extent right = {depth, extent.width, extent.threads};
+    uint32_t *laid_out = words(2 * depth, extent.width);
+    if (full) {
+        kernels->float_lay_out(right, b, transposed, (float *)laid_out);
+        kernels->float_multiply(extent.rows, &(tandem_laid_out){TANDEM_FP32, depth, extent.width, laid_out, NULL, NULL}, a, c);
+    } else {
+        kernels->product_lay_out(right, b, transposed, laid_out);
+        kernels->product(extent, depth, a, laid_out, c);
+    }
+    free(laid_out);
+}
+
+/* c += a^T * b. */
+static void gradient_of(bool full, tandem_isa isa, tandem_extent extent, size_t depth, const float *a, const float *b, float *c)
+{
+    const tandem_kernels *kernels = tandem_kernels_of(isa);
+    uint32_t *scratch = words(full ? 2 * TANDEM_GRADIENT_DEPTH : TANDEM_PRODUCT_DEPTH, extent.width);
+    if (full) {
+        kernels->float_gradient(extent, depth, a, b, (float *)scratch, c);
+    } else {
+        kernels->product_gradient(extent, depth, a, b, scratch, c);
+    }
+    free(scratch);
+}
+
 /* Both forms of a right factor, and the product of a transpose, added to what is there. */
 static void check_size(tandem_random *random, size_t rows, size_t depth, size_t width)
 {
@@ -57,26 +91,24 @@ static void check_size(tandem_random *random, size_t rows, size_t depth, size_t 
         }
     }
     /* Each of `depth` additions rounds a sum that is at most `size` by 2^-24 of it. */
-    double size = reference(expected, rows, depth, width, a, depth, 1, b, width, 1), tolerance = size * (double)(depth + 1) * 0x1p-24;
-    for (size_t i = 0; i < rows * width; i++) {
-        sum[i] = expected[i] + (double)start[i];
-    }
-    for (int isa = TANDEM_ISA_PORTABLE; isa <= (int)tandem_machine_isa(); isa++) {
-        const tandem_kernels *kernels = tandem_kernels_of((tandem_isa)isa);
-        uint32_t *laid_out = words(depth, width), *scratch = words(TANDEM_PRODUCT_DEPTH, width);
-        tandem_extent extent = {rows, width, THREADS};
-        for (int transposed = 0; transposed < 2; transposed++) {
-            c[rows * width] = 77; /* what follows stays as it is */
-            kernels->product_lay_out((tandem_extent){depth, width, THREADS}, transposed ? flipped : b, transposed, laid_out);
-            kernels->product(extent, depth, a, laid_out, c);
-            check_sums(transposed ? "product, transposed" : "product", (tandem_isa)isa, c, expected, rows * width, tolerance);
+    for (int full = 0; full < 2; full++) {
+        memset(expected, 0, rows * width * sizeof *expected);
+        double size = reference(full ? unrounded : rounded, expected, rows, depth, width, a, b), tolerance = size * (double)(depth + 1) * 0x1p-24;
+        for (size_t i = 0; i < rows * width; i++) {
+            sum[i] = expected[i] + (double)start[i];
+        }
+        for (int isa = TANDEM_ISA_PORTABLE; isa <= (int)tandem_machine_isa(); isa++) {
+            for (int transposed = 0; transposed < 2; transposed++) {
+                c[rows * width] = 77; /* what follows stays as it is */
+                product_of(full, (tandem_isa)isa, (tandem_extent){rows, width, THREADS}, depth, a, transposed ? flipped : b, transposed, c);
+                check_sums(transposed ? "product, transposed" : "product", (tandem_isa)isa, c, expected, rows * width, tolerance);
+                assert_true(c[rows * width] == 77);
+            }
+            memcpy(c, start, rows * width * sizeof *c);
+            gradient_of(full, (tandem_isa)isa, (tandem_extent){rows, width, THREADS}, depth, columns, b, c);
+            check_sums("gradient", (tandem_isa)isa, c, sum, rows * width, tolerance + 0x1p-24 * (double)depth);
             assert_true(c[rows * width] == 77);
         }
-        memcpy(c, start, rows * width * sizeof *c);
-        kernels->product_gradient(extent, depth, columns, b, scratch, c);
-        check_sums("gradient", (tandem_isa)isa, c, sum, rows * width, tolerance + 0x1p-24 * (double)depth);
-        assert_true(c[rows * width] == 77);
-        free(laid_out), free(scratch);
     }
     free(a), free(b), free(flipped), free(columns), free(start), free(c), free(expected), free(sum);
 }
@@ -127,25 +159,22 @@ static void test_same_bits(void **state)
     tandem_random random = tandem_random_stream(22, "bits", 0);
     float *a = random_floats(&random, ROWS * DEPTH, 1), *b = random_floats(&random, DEPTH * WIDTH, 1), *d = random_floats(&random, ROWS * WIDTH, 1);
     float *first = floats(ROWS * WIDTH), *again = floats(ROWS * WIDTH), *first_gradient = floats(DEPTH * WIDTH), *gradient = floats(DEPTH * WIDTH);
-    for (int isa = TANDEM_ISA_PORTABLE; isa <= (int)tandem_machine_isa(); isa++) {
-        const tandem_kernels *kernels = tandem_kernels_of((tandem_isa)isa);
-        uint32_t *laid_out = words(DEPTH, WIDTH), *scratch = words(TANDEM_PRODUCT_DEPTH, WIDTH);
-        kernels->product_lay_out((tandem_extent){DEPTH, WIDTH, 1}, b, false, laid_out);
-        kernels->product((tandem_extent){ROWS, WIDTH, 1}, DEPTH, a, laid_out, first);
+    for (int i = 0; i < 2 * ((int)tandem_machine_isa() + 1); i++) {
+        bool full = i % 2 == 1;
+        tandem_isa isa = (tandem_isa)(i / 2);
+        product_of(full, isa, (tandem_extent){ROWS, WIDTH, 1}, DEPTH, a, b, false, first);
         memset(first_gradient, 0, DEPTH * WIDTH * sizeof *first_gradient);
-        kernels->product_gradient((tandem_extent){DEPTH, WIDTH, 1}, ROWS, a, d, scratch, first_gradient);
+        gradient_of(full, isa, (tandem_extent){DEPTH, WIDTH, 1}, ROWS, a, d, first_gradient);
         for (int threads = 2; threads <= 5; threads++) {
-            kernels->product_lay_out((tandem_extent){DEPTH, WIDTH, threads}, b, false, laid_out);
-            kernels->product((tandem_extent){ROWS, WIDTH, threads}, DEPTH, a, laid_out, again);
+            product_of(full, isa, (tandem_extent){ROWS, WIDTH, threads}, DEPTH, a, b, false, again);
             assert_memory_equal(first, again, ROWS * WIDTH * sizeof *first);
             memset(gradient, 0, DEPTH * WIDTH * sizeof *gradient);
-            kernels->product_gradient((tandem_extent){DEPTH, WIDTH, threads}, ROWS, a, d, scratch, gradient);
+            gradient_of(full, isa, (tandem_extent){DEPTH, WIDTH, threads}, ROWS, a, d, gradient);
             assert_memory_equal(first_gradient, gradient, DEPTH * WIDTH * sizeof *gradient);
         }
         /* A text's vectors do not depend on the texts beside it. */
-        kernels->product((tandem_extent){3, WIDTH, 1}, DEPTH, a + 50 * DEPTH, laid_out, again);
+        product_of(full, isa, (tandem_extent){3, WIDTH, 1}, DEPTH, a + 50 * DEPTH, b, false, again);
         assert_memory_equal(first + 50 * WIDTH, again, 3 * WIDTH * sizeof *again);
-        free(laid_out), free(scratch);
     }
     free(a), free(b), free(d), free(first), free(again), free(first_gradient), free(gradient);
 }
