@@ -36,6 +36,8 @@ static void multiply_columns(size_t rows, size_t depth, size_t width, const floa
 typedef struct {
     size_t length, size, padded; /* tokens; head size; head size rounded up to the lanes */
     size_t first;                /* the sequence's first token in the batch */
+    size_t first_query, asking;  /* its tokens that ask: the first of them, and how many */
+    size_t row;                  /* of the first of them in what comes out */
     size_t head, heads, hidden;
     size_t in_stride;            /* of qkv: 3 * hidden */
     size_t block;                /* queries at a time, a multiple of the lanes */
@@ -65,10 +67,13 @@ static item item_make(const tandem_attention *attention, size_t index, float *sc
         .scale = 1.0f / sqrtf((float)attention->head_size),
         .rotary = attention->rotary,
     };
+    it.first_query = attention->queries == TANDEM_QUERIES_LAST ? it.length - 1 : 0;
+    it.asking = attention->queries == TANDEM_QUERIES_ALL ? it.length : 1;
+    it.row = attention->queries == TANDEM_QUERIES_ALL ? it.first : sequence;
     it.reach = attention->window == 0 || attention->window > it.length ? it.length : attention->window;
     it.relative = attention->relative == NULL ? NULL : attention->relative + it.head * 2 * attention->span + attention->span;
     /* Blocks of about equal width: the last one should not be a single vector. */
-    size_t vectors = divide_up(it.length, LANES), blocks = divide_up(vectors, BLOCK / LANES);
+    size_t vectors = divide_up(it.asking, LANES), blocks = divide_up(vectors, BLOCK / LANES);
     it.block = blocks == 0 ? LANES : divide_up(vectors, blocks) * LANES;
     float **parts[] = {&it.keys, &it.values, &it.d_keys, &it.d_values, &it.scores, &it.d_scores, &it.queries, &it.d_out, &it.result, &it.query_columns, &it.d_out_columns, &it.d_relative};
     size_t along = it.length * round_up(it.size, 16), wide = tandem_attention_keys(attention, it.length) * BLOCK, block = BLOCK * round_up(it.size, 16);
@@ -87,7 +92,7 @@ typedef struct {
 } block;
 
 static block block_make(const item *it, size_t start) {
-    size_t count = it->length - start < it->block ? it->length - start : it->block;
+    size_t count = least_of(it->first_query + it->asking - start, it->block);
     size_t first = start > it->reach ? start - it->reach : 0, end = start + count + it->reach;
     return (block){start, count, round_up(count, LANES), first, (end < it->length ? end : it->length) - first};
 }
@@ -171,6 +176,11 @@ static void score(const item *it, block b) {
     multiply_rows(b.keys, it->size, b.lanes, it->keys + b.first * it->padded, it->padded, it->query_columns, BLOCK, it->scores, BLOCK, it->relative != NULL);
 }
 
+/* Where the result of a query is, or goes. */
+static size_t row_of(const item *it, size_t query) {
+    return it->row + query - it->first_query;
+}
+
 /* The dropout keys of a vector of queries. */
 typedef struct {
     vuint low, high;
@@ -179,7 +189,7 @@ typedef struct {
 static mask_keys mask_keys_make(const item *it, tandem_mask mask, size_t query) {
     mask_keys keys;
     for (size_t lane = 0; lane < LANES; lane++) {
-        uint64_t row = (it->first + query + lane) * it->heads + it->head;
+        uint64_t row = (row_of(it, query) + lane) * it->heads + it->head;
         uint64_t key = tandem_mask_row(mask.key, row);
         keys.low[lane] = (uint32_t)key;
         keys.high[lane] = (uint32_t)(key >> 32);
@@ -233,9 +243,9 @@ static void pack_queries(const item *it, block b, const float *in, const float *
 
 static void forward_item(const tandem_attention *attention, const item *it, const float *qkv, const float *bias, float *out, float *lse) {
     const float *in = qkv + it->first * it->in_stride + it->head * it->size, *in_bias = bias == NULL ? NULL : bias + it->head * it->size;
-    out += it->first * it->hidden + it->head * it->size;
+    out += it->head * it->size;
     pack_keys_and_values(it, in, in_bias);
-    for (size_t start = 0; start < it->length; start += it->block) {
+    for (size_t start = it->first_query; start < it->first_query + it->asking; start += it->block) {
         block b = block_make(it, start);
         float inverse[BLOCK], block_lse[BLOCK];
         pack_queries(it, b, in, in_bias);
@@ -246,9 +256,9 @@ static void forward_item(const tandem_attention *attention, const item *it, cons
         }
         hide(it, b, it->scores, 0);
         multiply_columns(b.count, b.keys, it->padded, it->scores, BLOCK, it->values + b.first * it->padded, it->padded, it->result, it->padded);
-        unpack_rows(it, it->result, inverse, b.count, out + start * it->hidden, it->hidden);
+        unpack_rows(it, it->result, inverse, b.count, out + row_of(it, start) * it->hidden, it->hidden);
         if (lse != NULL) {
-            memcpy(lse + it->first + start, block_lse, b.count * sizeof *lse);
+            memcpy(lse + row_of(it, start), block_lse, b.count * sizeof *lse);
         }
     }
 }
@@ -341,9 +351,9 @@ static void forward_item_in_pairs(const item *it, const float *qkv, const float 
     const float *in = qkv + it->first * it->in_stride + it->head * it->size, *in_bias = bias == NULL ? NULL : bias + it->head * it->size;
     uint32_t *keys = (uint32_t *)(void *)it->keys, *values = (uint32_t *)(void *)it->values, *columns = (uint32_t *)(void *)it->query_columns;
     uint32_t *rows = (uint32_t *)(void *)it->queries, *probabilities = (uint32_t *)(void *)it->scores;
-    out += it->first * it->hidden + it->head * it->size;
+    out += it->head * it->size;
     pair_keys_and_values(it, in, in_bias, it->d_out, keys, values);
-    for (size_t start = 0; start < it->length; start += it->block) {
+    for (size_t start = it->first_query; start < it->first_query + it->asking; start += it->block) {
         block b = block_make(it, start);
         b.keys += b.first % 2; /* a pair of keys is not cut: the first is hidden from all; d_scores gives its row */
         b.first -= b.first % 2;
@@ -356,7 +366,7 @@ static void forward_item_in_pairs(const item *it, const float *qkv, const float 
             softmax_pairs(b, it->scores + lane, probabilities + lane, inverse + lane);
         }
         pair_multiply(b.count, (b.keys + 1) / 2, it->padded, (pair_left){probabilities, 1, BLOCK}, values + b.first / 2 * it->padded, it->padded, it->result, it->padded, false);
-        unpack_rows(it, it->result, inverse, b.count, out + start * it->hidden, it->hidden);
+        unpack_rows(it, it->result, inverse, b.count, out + row_of(it, start) * it->hidden, it->hidden);
     }
 }
 
@@ -389,9 +399,9 @@ static void backward_column(const item *it, block b, tandem_mask mask, size_t qu
 static void block_statistics(const item *it, block b, const float *out, const float *lse, float *delta, float *block_lse) {
     memset(delta, 0, BLOCK * sizeof *delta);
     memset(block_lse, 0, BLOCK * sizeof *block_lse);
-    memcpy(block_lse, lse + it->first + b.start, b.count * sizeof *block_lse);
+    memcpy(block_lse, lse + row_of(it, b.start), b.count * sizeof *block_lse);
     for (size_t i = 0; i < b.count; i++) {
-        const float *row = out + (b.start + i) * it->hidden, *d_row = it->d_out + i * it->padded;
+        const float *row = out + row_of(it, b.start + i) * it->hidden, *d_row = it->d_out + i * it->padded;
         float sum = 0;
 #pragma omp simd reduction(+ : sum)
         for (size_t d = 0; d < it->size; d++) {
@@ -440,18 +450,21 @@ static void backward_item(const tandem_attention *attention, const item *it, con
     for (size_t i = 0; i < BLOCK; i++) {
         scale[i] = it->scale;
     }
-    out += it->first * it->hidden + it->head * it->size;
-    d_out += it->first * it->hidden + it->head * it->size;
+    out += it->head * it->size;
+    d_out += it->head * it->size;
     pack_keys_and_values(it, in, in_bias);
     memset(it->d_keys, 0, it->length * it->padded * sizeof *it->d_keys);
     memset(it->d_values, 0, it->length * it->padded * sizeof *it->d_values);
+    for (size_t i = 0; it->asking < it->length && i < it->length; i++) {
+        memset(d_in + i * it->in_stride, 0, it->size * sizeof *d_in);
+    }
     if (d_relative != NULL) {
         memset(it->d_relative, 0, 2 * attention->span * sizeof *it->d_relative);
     }
-    for (size_t start = 0; start < it->length; start += it->block) {
+    for (size_t start = it->first_query; start < it->first_query + it->asking; start += it->block) {
         block b = block_make(it, start);
         pack_queries(it, b, in, in_bias);
-        pack_rows(it, d_out + start * it->hidden, it->hidden, NULL, 1, b.count, b.lanes, it->d_out);
+        pack_rows(it, d_out + row_of(it, start) * it->hidden, it->hidden, NULL, 1, b.count, b.lanes, it->d_out);
         transpose(it, it->d_out, b.lanes, it->d_out_columns);
         backward_block(it, b, attention->mask, out, lse);
         unpack_rows(it, it->result, scale, b.count, d_in + start * it->in_stride, it->in_stride);
@@ -475,7 +488,7 @@ tandem_attention_forward_fn TANDEM_KERNEL(attention_forward);
 tandem_attention_backward_fn TANDEM_KERNEL(attention_backward);
 
 void TANDEM_KERNEL(attention_forward)(const tandem_attention *attention, const float *qkv, const float *bias, float *out, float *lse) {
-    size_t items = attention->sequences * attention->heads, total = (size_t)attention->offsets[attention->sequences];
+    size_t items = attention->sequences * attention->heads, rows = tandem_attention_rows(attention);
     size_t scratch = tandem_attention_scratch(attention);
 #pragma omp parallel for schedule(dynamic) num_threads(attention->threads)
     for (size_t i = 0; i < items; i++) {
@@ -483,7 +496,7 @@ void TANDEM_KERNEL(attention_forward)(const tandem_attention *attention, const f
         if (attention->bf16 && attention->mask.threshold == 0 && lse == NULL) {
             forward_item_in_pairs(&it, qkv, bias, out);
         } else {
-            forward_item(attention, &it, qkv, bias, out, lse == NULL ? NULL : lse + it.head * total);
+            forward_item(attention, &it, qkv, bias, out, lse == NULL ? NULL : lse + it.head * rows);
         }
     }
 }
@@ -506,14 +519,14 @@ static void sum_relative(const tandem_attention *attention, const float *parts, 
 
 void TANDEM_KERNEL(attention_backward)(const tandem_attention *attention, const float *qkv, const float *bias, const float *out, const float *lse, const float *d_out, float *d_qkv,
                                        float *d_relative) {
-    size_t items = attention->sequences * attention->heads, total = (size_t)attention->offsets[attention->sequences];
+    size_t items = attention->sequences * attention->heads, total = (size_t)attention->offsets[attention->sequences], rows = tandem_attention_rows(attention);
     size_t scratch = tandem_attention_scratch(attention);
     float *parts = attention->workspace + (size_t)attention->threads * scratch;
 #pragma omp parallel for schedule(dynamic) num_threads(attention->threads)
     for (size_t i = 0; i < items; i++) {
         item it = item_make(attention, i, attention->workspace + (size_t)omp_get_thread_num() * scratch);
         float *part = attention->relative == NULL ? NULL : parts + 2 * (it.head * total + it.first);
-        backward_item(attention, &it, qkv, bias, out, lse + it.head * total, d_out, d_qkv, part);
+        backward_item(attention, &it, qkv, bias, out, lse + it.head * rows, d_out, d_qkv, part);
     }
     if (attention->relative != NULL) {
         sum_relative(attention, parts, d_relative);

@@ -68,6 +68,9 @@ static inline float tandem_mask_factor(const tandem_mask *mask, uint64_t row_key
 }
 
 /* ---- attention -------------------------------------------------------------------- */
+/* Which tokens of a sequence ask: what comes of the others is not needed. */
+typedef enum { TANDEM_QUERIES_ALL, TANDEM_QUERIES_FIRST, TANDEM_QUERIES_LAST } tandem_queries;
+
 /* Softmax attention of the tokens of each sequence on one another. qkv is
  * [total, 3 * heads * head_size]: a row holds the queries of all heads, then the
  * keys, then the values; `bias` (the same width, or NULL) is added to each row. The
@@ -75,12 +78,13 @@ static inline float tandem_mask_factor(const tandem_mask *mask, uint64_t row_key
 typedef struct {
     size_t sequences, heads, head_size;
     const int32_t *offsets; /* [sequences + 1], from 0 */
+    tandem_queries queries;
     size_t window;          /* query i sees the keys j with |i - j| <= window; 0: all */
     const float *rotary;    /* [longest sequence, head_size], tandem_rotary_table: turns queries and keys; or NULL */
     const float *relative;  /* [heads, 2 * span], element span + i - j of a row; or NULL */
     size_t span;            /* at least the longest sequence + 16 */
-    tandem_mask mask;       /* of the probabilities: row (i * heads + head), column j, with i
-                               counted in the batch and j in the sequence */
+    tandem_mask mask;       /* of the probabilities: row (i * heads + head), column j, with i the query's row of
+                               what comes out and j counted in the sequence */
     bool bf16;              /* where nothing is dropped and no lse asked for: rounds queries, keys, values and
                                probabilities to bfloat16; sums stay float32 */
     int threads;
@@ -104,7 +108,12 @@ static inline size_t tandem_attention_keys(const tandem_attention *attention, si
 
 /* ---- the functions of one instruction set --------------------------------------------- */
 
-/* out: [total, heads * head_size]; lse: [heads, total], the logarithm of each
+/* Rows of what comes out: one a query. */
+static inline size_t tandem_attention_rows(const tandem_attention *attention) {
+    return attention->queries == TANDEM_QUERIES_ALL ? (size_t)attention->offsets[attention->sequences] : attention->sequences;
+}
+
+/* out: [rows, heads * head_size]; lse: [heads, rows], the logarithm of each
  * softmax's denominator, for the backward pass, or NULL. */
 typedef void tandem_attention_forward_fn(const tandem_attention *attention, const float *qkv, const float *bias, float *out, float *lse);
 

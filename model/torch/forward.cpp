@@ -101,16 +101,28 @@ at::Tensor norm(const at::Tensor &x, const at::Tensor &weight, const at::Tensor 
     return weight.defined() ? tandem::residual_norm(x, {}, {}, tandem_mask{}, weight, bias, eps) : x;
 }
 
+/* One row of each sequence: its first, or its last. */
+at::Tensor query_rows(const Packed &packed, tandem_queries queries) {
+    at::Tensor rows = at::empty({packed.count}, at::kLong);
+    int64_t *row = rows.mutable_data_ptr<int64_t>();
+    for (int64_t s = 0; s < packed.count; ++s) {
+        row[s] = queries == TANDEM_QUERIES_LAST ? packed.start(s + 1) - 1 : packed.start(s);
+    }
+    return rows;
+}
+
 /* One forward: what its layers share. It lives as long as a layer may be run again. */
 struct Forward : std::enable_shared_from_this<Forward> {
     const tandem_encoder &encoder;
     tandem_dropout dropout;
     PackedPtr packed;
+    tandem_queries queries; /* of the last layer */
     int64_t longest = 0;
     std::shared_ptr<const tandem::Relative> relative;
     std::map<double, at::Tensor> rotary; /* by theta */
 
-    Forward(const tandem_encoder &encoder_, const tandem_dropout &dropout_, PackedPtr packed_) : encoder(encoder_), dropout(dropout_), packed(std::move(packed_)) {
+    Forward(const tandem_encoder &encoder_, const tandem_dropout &dropout_, PackedPtr packed_, tandem_queries queries_)
+        : encoder(encoder_), dropout(dropout_), packed(std::move(packed_)), queries(queries_) {
         for (int64_t s = 0; s < packed->count; ++s) {
             longest = std::max(longest, packed->length(s));
         }
@@ -141,9 +153,19 @@ struct Forward : std::enable_shared_from_this<Forward> {
         return SITE_LAYERS + layer * SITES_PER_LAYER + site;
     }
 
-    /* The mask of a site with a row for each token. */
-    tandem_mask mask(uint64_t site, double probability) const {
-        return mask_of(dropout, site, probability, dropout.first_row);
+    /* Those of a layer: beyond the last layer's, nobody reads what comes of the others. */
+    tandem_queries queries_of(size_t index) const {
+        return index + 1 == encoder.layers.size() ? queries : TANDEM_QUERIES_ALL;
+    }
+
+    /* Rows of the whole computation before this part's. */
+    uint64_t first_row(tandem_queries of) const {
+        return of == TANDEM_QUERIES_ALL ? dropout.first_row : dropout.first_sequence;
+    }
+
+    /* The mask of a site behind a layer's attention, with a row for each of its queries. */
+    tandem_mask mask(size_t layer, uint64_t site, double probability) const {
+        return mask_of(dropout, site, probability, first_row(queries_of(layer)));
     }
 
     /* True when nothing is kept for a backward pass. */
@@ -159,7 +181,8 @@ struct Forward : std::enable_shared_from_this<Forward> {
         setting.window = layer.window;
         setting.rotary = layer.rope_theta == 0 ? at::Tensor() : rotary.at(layer.rope_theta);
         setting.relative = relative;
-        setting.mask = mask_of(dropout, layer_site(index, SITE_PROBABILITIES), encoder.spec.attention_dropout, dropout.first_row * static_cast<uint64_t>(setting.heads));
+        setting.queries = queries_of(index);
+        setting.mask = mask_of(dropout, layer_site(index, SITE_PROBABILITIES), encoder.spec.attention_dropout, first_row(setting.queries) * static_cast<uint64_t>(setting.heads));
         setting.bf16 = reads() && encoder.precision != TANDEM_FP32 && tandem_machine_precision(TANDEM_AUTO) == TANDEM_BF16;
         return tandem::attention(qkv, layer.qkv_bias, packed, setting);
     }
@@ -172,7 +195,7 @@ struct Forward : std::enable_shared_from_this<Forward> {
     at::Tensor feed_forward(size_t index, const at::Tensor &x) const {
         const Layer &layer = encoder.layers[index];
         const tandem_encoder_spec &spec = encoder.spec;
-        at::Tensor inner = tandem::activation(tandem::product(x, layer.up_weight), layer.up_bias, spec.activation, spec.gated, mask(SITE_INNER + index, spec.inner_dropout));
+        at::Tensor inner = tandem::activation(tandem::product(x, layer.up_weight), layer.up_bias, spec.activation, spec.gated, mask(index, SITE_INNER + index, spec.inner_dropout));
         return tandem::product(inner, layer.down_weight);
     }
 
@@ -181,14 +204,15 @@ struct Forward : std::enable_shared_from_this<Forward> {
     at::Tensor layer(size_t index, const at::Tensor &x) const {
         const Layer &layer = encoder.layers[index];
         const tandem_encoder_spec &spec = encoder.spec;
-        tandem_mask out_mask = mask(layer_site(index, SITE_ATTENTION_OUT), spec.attention_out_dropout), down_mask = mask(layer_site(index, SITE_DOWN), spec.down_dropout);
+        tandem_mask out_mask = mask(index, layer_site(index, SITE_ATTENTION_OUT), spec.attention_out_dropout), down_mask = mask(index, layer_site(index, SITE_DOWN), spec.down_dropout);
+        at::Tensor asked = queries_of(index) == TANDEM_QUERIES_ALL ? x : at::index_select(x, 0, query_rows(*packed, queries));
         if (spec.pre_norm) {
             at::Tensor attended = attend(index, norm(x, layer.attention_norm_weight, layer.attention_norm_bias, spec.norm_eps));
-            at::Tensor middle = tandem::residual(attended, layer.out_bias, x, out_mask);
+            at::Tensor middle = tandem::residual(attended, layer.out_bias, asked, out_mask);
             at::Tensor down = feed_forward(index, norm(middle, layer.output_norm_weight, layer.output_norm_bias, spec.norm_eps));
             return tandem::residual(down, layer.down_bias, middle, down_mask);
         }
-        at::Tensor middle = tandem::residual_norm(attend(index, x), layer.out_bias, x, out_mask, layer.attention_norm_weight, layer.attention_norm_bias, spec.norm_eps);
+        at::Tensor middle = tandem::residual_norm(attend(index, x), layer.out_bias, asked, out_mask, layer.attention_norm_weight, layer.attention_norm_bias, spec.norm_eps);
         return tandem::residual_norm(feed_forward(index, middle), layer.down_bias, middle, down_mask, layer.output_norm_weight, layer.output_norm_bias, spec.norm_eps);
     }
 
@@ -196,29 +220,32 @@ struct Forward : std::enable_shared_from_this<Forward> {
         const tandem_encoder_spec &spec = encoder.spec;
         at::Tensor x = tandem::embed(lookups(encoder, batch, *packed));
         x = norm(x, encoder.embedding_norm_weight, encoder.embedding_norm_bias, spec.norm_eps);
-        x = tandem::dropout(x, mask(SITE_EMBEDDINGS, spec.embedding_dropout));
+        x = tandem::dropout(x, mask_of(dropout, SITE_EMBEDDINGS, spec.embedding_dropout, dropout.first_row));
         if (encoder.projection_weight.leaf.defined()) {
             x = tandem::residual(tandem::product(x, encoder.projection_weight), encoder.projection_bias, {}, tandem_mask{});
         }
         return x;
     }
 
-    /* `rows` (or undefined: all): those of the output that are needed. */
-    at::Tensor layers(at::Tensor x, const at::Tensor &rows) const {
-        if (reads() && !encoder.layers.empty()) {
+    at::Tensor layers(at::Tensor x) const {
+        if (encoder.layers.empty()) {
+            return queries == TANDEM_QUERIES_ALL ? x : at::index_select(x, 0, query_rows(*packed, queries));
+        }
+        if (reads()) {
             const Layer &first = encoder.layers[0];
             at::Tensor in = encoder.spec.pre_norm ? norm(x, first.attention_norm_weight, first.attention_norm_bias, encoder.spec.norm_eps) : x;
-            return tandem::run_rows(encoder, x, in, rows, [this](size_t index, const at::Tensor &qkv) { return context(index, qkv); });
+            return tandem::run_rows(encoder, x, in, queries == TANDEM_QUERIES_ALL ? at::Tensor() : query_rows(*packed, queries),
+                                    [this](size_t index, const at::Tensor &qkv) { return context(index, qkv); });
         }
         for (size_t index = 0; index < encoder.layers.size(); ++index) {
             auto run_layer = [self = shared_from_this(), index](const at::Tensor &in) { return self->layer(index, in); };
             x = encoder.checkpointing ? tandem::checkpoint(x, encoder.layers[index].down_weight.leaf, run_layer) : run_layer(x);
         }
-        return rows.defined() ? at::index_select(x, 0, rows) : x;
+        return x;
     }
 
-    at::Tensor run(const tandem_batch &batch, const at::Tensor &rows) const {
-        return norm(layers(embeddings(batch), rows), encoder.final_norm_weight, encoder.final_norm_bias, encoder.spec.norm_eps);
+    at::Tensor run(const tandem_batch &batch) const {
+        return norm(layers(embeddings(batch)), encoder.final_norm_weight, encoder.final_norm_bias, encoder.spec.norm_eps);
     }
 };
 
@@ -233,18 +260,9 @@ const at::Tensor &hidden_of(const tandem_tensor *hidden, const Packed &packed) {
     return x;
 }
 
-bool picks_rows(tandem_pooling pooling) {
-    return pooling == TANDEM_POOL_CLS || pooling == TANDEM_POOL_LAST;
-}
-
-/* One row of each sequence: its first, or its last. */
-at::Tensor picked_rows(const Packed &packed, tandem_pooling pooling) {
-    at::Tensor rows = at::empty({packed.count}, at::kLong);
-    int64_t *row = rows.mutable_data_ptr<int64_t>();
-    for (int64_t s = 0; s < packed.count; ++s) {
-        row[s] = pooling == TANDEM_POOL_LAST ? packed.start(s + 1) - 1 : packed.start(s);
-    }
-    return rows;
+/* The tokens whose hidden states it reads. */
+tandem_queries queries_of(tandem_pooling pooling) {
+    return pooling == TANDEM_POOL_CLS ? TANDEM_QUERIES_FIRST : pooling == TANDEM_POOL_LAST ? TANDEM_QUERIES_LAST : TANDEM_QUERIES_ALL;
 }
 
 /* The greatest value of each column; the gradient goes to the first row that has it. */
@@ -274,7 +292,7 @@ at::Tensor pool(const at::Tensor &x, const PackedPtr &packed, tandem_pooling poo
     switch (pooling) {
     case TANDEM_POOL_CLS:
     case TANDEM_POOL_LAST:
-        return at::index_select(x, 0, picked_rows(*packed, pooling));
+        return at::index_select(x, 0, query_rows(*packed, queries_of(pooling)));
     case TANDEM_POOL_MAX:
         return pool_max(x, *packed);
     case TANDEM_POOL_MEAN:
@@ -347,9 +365,9 @@ namespace {
 /* Hidden states, [total, hidden], or pooled, [count, hidden]. */
 at::Tensor forward(const tandem_encoder &encoder, const tandem_batch &batch, const PackedPtr &packed, const tandem_pooling *pooling, const tandem_dropout &dropout) {
     check_lengths(encoder.spec, *packed);
-    bool picks = pooling != nullptr && picks_rows(*pooling);
-    at::Tensor x = std::make_shared<const Forward>(encoder, dropout, packed)->run(batch, picks ? picked_rows(*packed, *pooling) : at::Tensor());
-    return pooling == nullptr || picks ? x : pool(x, packed, *pooling);
+    tandem_queries queries = pooling == nullptr ? TANDEM_QUERIES_ALL : queries_of(*pooling);
+    at::Tensor x = std::make_shared<const Forward>(encoder, dropout, packed, queries)->run(batch);
+    return pooling == nullptr || queries != TANDEM_QUERIES_ALL ? x : pool(x, packed, *pooling);
 }
 
 } // namespace

@@ -318,6 +318,7 @@ void with_attention(const Packed &packed, const Attention &attention, int64_t hi
         static_cast<size_t>(attention.heads),
         static_cast<size_t>(hidden / attention.heads),
         packed.offsets.data(),
+        attention.queries,
         static_cast<size_t>(attention.window),
         read(attention.rotary),
         attention.relative ? read(attention.relative->rows) : nullptr,
@@ -381,7 +382,8 @@ at::Tensor attention(const at::Tensor &qkv, const at::Tensor &bias, const Packed
     int64_t hidden = qkv.size(1) / 3;
     at::Tensor table = setting.relative ? setting.relative->table : at::Tensor();
     bool record = recorded({qkv, bias, table});
-    at::Tensor out = floats({packed->total, hidden}), lse = record ? floats({setting.heads, packed->total}) : at::Tensor();
+    int64_t rows = setting.queries == TANDEM_QUERIES_ALL ? packed->total : packed->count;
+    at::Tensor out = floats({rows, hidden}), lse = record ? floats({setting.heads, rows}) : at::Tensor();
     with_attention(*packed, setting, hidden, [&](const tandem_attention *description) {
         kernels().attention_forward(description, read(qkv), read(bias), write(out), record ? write(lse) : nullptr);
     });

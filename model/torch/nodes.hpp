@@ -95,10 +95,11 @@ struct Attention {
     at::Tensor rotary;  /* rotary_table() of the longest sequence, or undefined */
     std::shared_ptr<const Relative> relative;
     tandem_mask mask = {};
+    tandem_queries queries = TANDEM_QUERIES_ALL;
     bool bf16 = false; /* when nothing is recorded */
 };
 
-/* Softmax attention within each sequence: qkv [total, 3 * hidden] -> [total, hidden]. */
+/* Softmax attention within each sequence: qkv [total, 3 * hidden] -> [total or, of one query a sequence, count, hidden]. */
 at::Tensor attention(const at::Tensor &qkv, const at::Tensor &bias, const PackedPtr &packed, const Attention &setting);
 
 /* LayerNorm(residual + dropout(x + bias)); takes the memory of x for itself, which it

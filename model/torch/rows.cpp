@@ -49,7 +49,6 @@ at::Tensor run_rows(const tandem_encoder &encoder, at::Tensor x, const at::Tenso
         bool last = index + 1 == encoder.layers.size();
         at::Tensor context = attend(index, qkv);
         if (last && rows.defined()) {
-            context = at::index_select(context, 0, rows);
             x = at::index_select(x, 0, rows);
         }
         tandem_extent extent = row_extent(x.size(0), x.size(1));

@@ -228,6 +228,54 @@ static void check_attention(tandem_random *random, size_t head_size, attention_s
     attention_case_free(&c);
 }
 
+/* One query a sequence gives what it gives among all, where no others have gradients. */
+static void check_queries(tandem_random *random, tandem_queries queries, attention_setting setting)
+{
+    attention_case all = attention_case_make(random, all_lengths, 10, 2, 24, setting), one;
+    size_t hidden = all.hidden, count = all.attention.sequences;
+    float *asked = floats(count * hidden), *expected = floats(count * hidden);
+    for (size_t s = 0, row = 0; s < count; s++) {
+        size_t end = (size_t)all_lengths[s + 1], picked = queries == TANDEM_QUERIES_FIRST ? (size_t)all_lengths[s] : end - 1;
+        memcpy(asked + s * hidden, all.d_out + picked * hidden, hidden * sizeof *asked);
+        for (; row < end; row++) {
+            if (row != picked) {
+                memset(all.d_out + row * hidden, 0, hidden * sizeof *asked);
+            }
+        }
+    }
+    one = all;
+    one.attention.queries = queries;
+    one.d_out = asked;
+    for (int isa = TANDEM_ISA_PORTABLE; isa <= (int)tandem_machine_isa(); isa++) {
+        for (int bf16 = 0; bf16 < 2; bf16++) {
+            const tandem_kernels *kernels = tandem_kernels_of((tandem_isa)isa);
+            all.attention.bf16 = one.attention.bf16 = bf16;
+            attention_result full = attention_run(kernels, &all, THREADS), result = attention_run(kernels, &one, THREADS);
+            for (size_t s = 0; s < count; s++) {
+                size_t picked = queries == TANDEM_QUERIES_FIRST ? (size_t)all_lengths[s] : (size_t)all_lengths[s + 1] - 1;
+                memcpy(expected + s * hidden, full.out + picked * hidden, hidden * sizeof *expected);
+            }
+            assert_memory_equal(expected, result.out, count * hidden * sizeof *expected); /* sums in the same order */
+            for (size_t i = 0; i < all.total * 3 * hidden; i++) {
+                assert_true(full.d_qkv[i] == result.d_qkv[i]); /* 0 of either sign */
+            }
+            attention_result_free(&full), attention_result_free(&result);
+        }
+    }
+    free(asked), free(expected);
+    attention_case_free(&all);
+}
+
+static void test_queries(void **state)
+{
+    (void)state;
+    tandem_random random = tandem_random_stream(15, "queries", 0);
+    for (tandem_queries queries = TANDEM_QUERIES_FIRST; queries <= TANDEM_QUERIES_LAST; queries++) {
+        check_queries(&random, queries, (attention_setting){.bias = true});
+        check_queries(&random, queries, (attention_setting){.window = 20, .rotary = true, .relative = true});
+    }
+}
+
 /* Rounded to bfloat16, on one thread and two, which give the same. */
 static void check_attention_bf16(tandem_random *random, size_t head_size, attention_setting setting)
 {
@@ -450,6 +498,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_queries),
         cmocka_unit_test(test_attention_bf16),
         cmocka_unit_test(test_attention_positions),
         cmocka_unit_test(test_reference_gradient),
