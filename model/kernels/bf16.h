@@ -15,6 +15,16 @@ ALWAYS_INLINE vuint vbf16(vfloat v) {
 #endif
 }
 
+/* Pairs of the numbers of two vectors, rounded so. */
+ALWAYS_INLINE vuint vpair(vfloat low, vfloat high) {
+#if defined(__AVX512BF16__)
+    const __m512i both = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return (vuint)_mm512_permutexvar_epi16(both, (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low));
+#else
+    return vbf16(low) | vbf16(high) << 16;
+#endif
+}
+
 /* sum + the products of both halves of the pairs. */
 ALWAYS_INLINE vfloat vdot(vfloat sum, vuint a, vuint b) {
 #if defined(__AVX512BF16__)

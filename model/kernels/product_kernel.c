@@ -27,9 +27,8 @@ enum { ROW_BLOCK = 96, DEPTH = TANDEM_PRODUCT_DEPTH, PAIRS = DEPTH / 2 };
 static void pairs_of_rows(const float *from, size_t ld, size_t depth, size_t width, uint32_t *to, size_t stride) {
     for (size_t k = 0; k < depth; k += 2, from += 2 * ld, to += stride) {
         for (size_t i = 0; i < width; i += LANES) {
-            vuint low = vbf16(vload_first(from + i, width - i));
-            vuint high = k + 1 < depth ? vbf16(vload_first(from + ld + i, width - i)) : (vuint){0};
-            vstore_words(to + i, low | high << 16);
+            vfloat high = k + 1 < depth ? vload_first(from + ld + i, width - i) : (vfloat){0};
+            vstore_words(to + i, vpair(vload_first(from + i, width - i), high));
         }
     }
 }
