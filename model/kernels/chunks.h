@@ -10,11 +10,12 @@ static inline size_t chunk_start(size_t rows, int chunk, int chunks) {
     return rows * (size_t)chunk / (size_t)chunks;
 }
 
-/* Rows of a block, about `most`, so that every thread has as many blocks as another, and a block fills register tiles. */
+/* Rows of a block, about `most`, so that every thread has as many blocks as another, and no tile of registers is less than
+ * half full but the last. */
 static inline size_t block_rows(size_t rows, size_t most, int threads) {
     size_t blocks = (rows + most - 1) / most;
     blocks = (blocks + (size_t)threads - 1) / (size_t)threads * (size_t)threads;
-    return ((rows + blocks - 1) / blocks + 7) / 8 * 8;
+    return ((rows + blocks - 1) / blocks + 3) / 4 * 4;
 }
 
 /* out[i] += partial[0][i] + partial[1][i] + ..., `stride` floats apart. */
