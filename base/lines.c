@@ -1,4 +1,4 @@
-/* lines.c - a text file line by line, in one growing buffer. */
+/* lines.c - a text file line by line, in one growing buffer, or by blocks of lines. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,6 +54,14 @@ static int read_more(tandem_lines *lines)
     return TANDEM_OK;
 }
 
+/* Bytes of a byte order mark to leave out: the file may begin with one. */
+static size_t skip_mark(tandem_lines *lines, const char *text, size_t length)
+{
+    bool marked = lines->number == 0 && length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0;
+    lines->had_mark = lines->had_mark || marked;
+    return marked ? 3 : 0;
+}
+
 /* Gives bytes start .. start + length; `skip` bytes end the line. */
 static int give(tandem_lines *lines, size_t length, size_t skip, char **line, size_t *out_length)
 {
@@ -63,14 +71,11 @@ static int give(tandem_lines *lines, size_t length, size_t skip, char **line, si
         lines->had_returns = true;
         length--;
     }
-    if (lines->number++ == 0 && length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) {
-        lines->had_mark = true;
-        text += 3;
-        length -= 3;
-    }
+    size_t mark = skip_mark(lines, text, length);
+    lines->number++;
     text[length] = '\0';
-    *line = text;
-    *out_length = length;
+    *line = text + mark;
+    *out_length = length - mark;
     return 1;
 }
 
@@ -93,6 +98,43 @@ int tandem_lines_next(tandem_lines *lines, char **line, size_t *length)
             return tandem_error_context(rc, "after line %zu", lines->number);
         }
     }
+}
+
+/* Bytes of the whole lines that are there once the buffer is full; it grows until it holds one. At the end of
+ * the file all that is left. */
+static int fill(tandem_lines *lines, size_t *whole)
+{
+    const char *newline = NULL;
+    while (!newline && !lines->ended) {
+        TANDEM_TRY(read_more(lines));
+        if (lines->capacity - lines->end < 2) {
+            newline = memrchr(lines->data, '\n', lines->end);
+        }
+    }
+    *whole = newline ? (size_t)(newline - lines->data) + 1 : lines->end;
+    return TANDEM_OK;
+}
+
+/* The block gets this buffer for its own, where what follows the block goes. */
+int tandem_lines_block(tandem_lines *lines, tandem_buffer *block)
+{
+    size_t whole;
+    TANDEM_TRY(fill(lines, &whole));
+    void *room = block->data;
+    int rc = tandem_grow(&room, &block->capacity, lines->capacity, 1);
+    block->data = room;
+    TANDEM_TRY(rc);
+    size_t mark = skip_mark(lines, lines->data, whole);
+    tandem_buffer next = *block;
+    *block = (tandem_buffer){lines->data, whole - mark, lines->capacity};
+    lines->number++;
+    lines->end -= whole;
+    memcpy(next.data, lines->data + whole, lines->end);
+    lines->data = next.data;
+    lines->capacity = next.capacity;
+    memmove(block->data, block->data + mark, mark ? block->length : 0);
+    block->data[block->length] = '\0';
+    return block->length > 0;
 }
 
 size_t tandem_lines_number(const tandem_lines *lines)

@@ -40,8 +40,6 @@ void tandem_run_free(tandem_run *run)
         return;
     }
     free(run->rankings);
-    free(run->results);
-    free(run->text);
     free(run->name);
     tandem_arena_free(run->arena);
     free(run);

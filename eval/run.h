@@ -9,9 +9,7 @@ struct tandem_run {
     char *name;
     tandem_ranking *rankings; /* by query id in strcmp order once the run is handed out */
     size_t count, capacity;
-    tandem_arena *arena;    /* ids and results that were added */
-    char *text;             /* the file that was read, NULL: none; its ids stay there */
-    tandem_result *results; /* of that file, those of a query together */
+    tandem_arena *arena; /* ids and results */
 };
 
 /* The rule of ranking, everywhere: score descending, ties by document id descending. */

@@ -9,38 +9,66 @@
 
 enum { QUERY, ITERATION, DOCUMENT, RANK, SCORE, NAME, FIELDS };
 
-/* ---- reading ------------------------------------------------------------------
- * The file is read whole and stays in memory: ids are ended by a NUL where they stand and are never
- * copied. Ends of lines stay, so that an error can count them. */
-typedef struct {
-    const char *id;
-    size_t length;
-    size_t count; /* results */
-} open_query;
+/* ---- reading -------------------------------------------------------------------
+ * Threads take blocks of whole lines in turn and parse them at once; of each block a piece stays, its results and
+ * their ids, in the run's arena. The pieces are joined in the order of the file, so that it tells nothing where it was
+ * cut and which thread had which block. */
 
-/* Lines of one query that come together. */
+/* Lines of one query that follow one another, with nothing between them. */
 typedef struct {
-    size_t query, count;
+    const char *query_id;
+    size_t query; /* once joined: index in queries */
+    size_t line;  /* of its first result: from 1 in the piece, once joined in the file */
+    size_t count;
 } section;
 
-typedef struct {
-    tandem_run *run;
-    const char *path;
-    size_t size; /* of run->text */
-    tandem_strmap *by_id; /* query id -> index in queries; of one query: document id -> index in results */
-    open_query *queries;
-    size_t query_count, query_capacity;
+typedef struct piece {
+    struct piece *next;
+    size_t index;
+    tandem_result *results; /* file order */
     section *sections;
-    size_t section_count, section_capacity;
-    size_t result_count; /* of run->results, which has room for every line that there can be */
-    const char *name;
-    size_t name_length; /* of the line before */
-} reader;
+    size_t section_count;
+    size_t lines;
+    const char *name; /* of the last result; NULL: there is none */
+} piece;
 
 typedef struct {
     char *text;
     size_t length;
 } field;
+
+/* What one thread works on, used again for each of its blocks. */
+typedef struct {
+    tandem_buffer text;
+    size_t kept; /* the ids move to the front of the text, over what is parsed already */
+    tandem_result *results;
+    size_t result_count, result_capacity;
+    section *sections;
+    size_t section_count, section_capacity;
+    size_t lines; /* so far */
+    field name; /* of the last result; text NULL: there is none */
+} block;
+
+typedef struct {
+    const char *id;
+    tandem_result *results;
+    size_t count, sections, gathered;
+} open_query;
+
+typedef struct {
+    tandem_run *run;
+    const char *path;
+    tandem_lines *lines;
+    piece *first, **end;
+    size_t piece_count;
+    bool ended;
+    size_t bad_piece, bad_line; /* the first that is wrong; line 0: the file as a whole, SIZE_MAX: none */
+    char message[4096];         /* what is wrong there */
+    tandem_strmap *by_id;       /* query id -> index in queries */
+    open_query *queries;
+    size_t query_count, query_capacity;
+    const char *name;
+} reader;
 
 static bool is_blank(char c)
 {
@@ -54,6 +82,12 @@ static char *end_of_field(char *at)
         at++;
     }
     return at;
+}
+
+static char *next_line(char *at, const char *end)
+{
+    char *newline = memchr(at, '\n', (size_t)(end - at));
+    return newline ? newline + 1 : at + (end - at);
 }
 
 /* Cuts a line at blanks; fields past the sixth are not looked at. Returns how many there are;
@@ -73,20 +107,8 @@ static size_t split_fields(char *line, const char *end, field fields[FIELDS], ch
         }
         fields[count++] = (field){start, (size_t)(at - start)};
     }
-    char *newline = memchr(at, '\n', (size_t)(end - at));
-    *next = newline ? newline + 1 : at + (end - at);
+    *next = next_line(at, end);
     return count;
-}
-
-static size_t line_of(const reader *r, const char *place)
-{
-    size_t line = 1;
-    const char *at = r->run->text;
-    while ((at = memchr(at, '\n', (size_t)(place - at)))) {
-        at++;
-        line++;
-    }
-    return line;
 }
 
 /* A number of at most 15 digits over a power of ten that a double holds: both are exact, so their
@@ -119,7 +141,7 @@ static bool parse_short_decimal(double *out, const field *text)
     return count > 0;
 }
 
-static int parse_score(double *out, const reader *r, const field *text)
+static int parse_score(double *out, const field *text)
 {
     char *end = text->text;
     if (parse_short_decimal(out, text)) {
@@ -127,48 +149,51 @@ static int parse_score(double *out, const reader *r, const field *text)
     }
     *out = strtod(text->text, &end); /* ends at the blank after the field at the latest */
     if (end != text->text + text->length || !isfinite(*out)) {
-        return tandem_error("%s:%zu: expected a finite number as the score, found '%.*s'", r->path,
-                            line_of(r, text->text), (int)text->length, text->text);
+        return tandem_error("expected a finite number as the score, found '%.*s'", (int)text->length, text->text);
     }
     return TANDEM_OK;
 }
 
-static int open_section(reader *r, const field *id)
+/* ---- a block ---- */
+static const char *keep_id(block *b, const field *id)
 {
-    size_t query;
-    if (!tandem_strmap_find(r->by_id, id->text, id->length, &query)) {
-        query = r->query_count;
-        void *queries = r->queries;
-        int rc = tandem_grow(&queries, &r->query_capacity, query + 1, sizeof *r->queries);
-        r->queries = queries;
+    char *kept = b->text.data + b->kept;
+    memmove(kept, id->text, id->length);
+    kept[id->length] = '\0';
+    b->kept += id->length + 1;
+    return kept;
+}
+
+static bool continues(const section *s, const block *b, const field *id)
+{
+    return s->line + s->count == b->lines && strncmp(s->query_id, id->text, id->length) == 0 &&
+           s->query_id[id->length] == '\0';
+}
+
+static int add_line(block *b, const field fields[FIELDS])
+{
+    tandem_result *result = &b->results[b->result_count];
+    TANDEM_TRY(parse_score(&result->score, &fields[SCORE]));
+    if (b->section_count == 0 || !continues(&b->sections[b->section_count - 1], b, &fields[QUERY])) {
+        void *sections = b->sections;
+        int rc = tandem_grow(&sections, &b->section_capacity, b->section_count + 1, sizeof *b->sections);
+        b->sections = sections;
         TANDEM_TRY(rc);
-        TANDEM_TRY(tandem_strmap_add(r->by_id, id->text, id->length, query, NULL));
-        r->queries[r->query_count++] = (open_query){id->text, id->length, 0};
-        id->text[id->length] = '\0';
+        b->sections[b->section_count++] = (section){.query_id = keep_id(b, &fields[QUERY]), .line = b->lines};
     }
-    void *sections = r->sections;
-    int rc = tandem_grow(&sections, &r->section_capacity, r->section_count + 1, sizeof *r->sections);
-    r->sections = sections;
-    TANDEM_TRY(rc);
-    r->sections[r->section_count++] = (section){query, 0};
+    b->sections[b->section_count - 1].count++;
+    result->document_id = keep_id(b, &fields[DOCUMENT]);
+    b->result_count++;
+    b->name = fields[NAME];
     return TANDEM_OK;
 }
 
-static bool same_query(const reader *r, const field *id)
-{
-    if (r->section_count == 0) {
-        return false;
-    }
-    const open_query *query = &r->queries[r->sections[r->section_count - 1].query];
-    return query->length == id->length && memcmp(query->id, id->text, id->length) == 0;
-}
-
-static int read_line(reader *r, char *line, const char *end, char **next)
+static int read_line(block *b, char *line, const char *end, char **next)
 {
     field fields[FIELDS];
+    b->lines++;
     if (*line == '#') {
-        char *newline = memchr(line, '\n', (size_t)(end - line));
-        *next = newline ? newline + 1 : line + (end - line);
+        *next = next_line(line, end);
         return TANDEM_OK;
     }
     size_t count = split_fields(line, end, fields, next);
@@ -176,83 +201,233 @@ static int read_line(reader *r, char *line, const char *end, char **next)
         return TANDEM_OK;
     }
     if (count < FIELDS) {
-        return tandem_error("%s:%zu: expected 'query Q0 document rank score name', found %zu field%s", r->path,
-                            line_of(r, line), count, count == 1 ? "" : "s");
+        return tandem_error("expected 'query Q0 document rank score name', found %zu field%s", count,
+                            count == 1 ? "" : "s");
     }
-    tandem_result *result = &r->run->results[r->result_count];
-    TANDEM_TRY(parse_score(&result->score, r, &fields[SCORE]));
-    if (!same_query(r, &fields[QUERY])) {
-        TANDEM_TRY(open_section(r, &fields[QUERY]));
-    }
-    result->document_id = fields[DOCUMENT].text;
-    fields[DOCUMENT].text[fields[DOCUMENT].length] = '\0';
-    r->result_count++;
-    section *now = &r->sections[r->section_count - 1];
-    now->count++;
-    r->queries[now->query].count++;
-    r->name = fields[NAME].text;
-    r->name_length = fields[NAME].length;
-    return TANDEM_OK;
+    return add_line(b, fields);
 }
 
-static int read_text(reader *r)
+/* On failure `lines` ends with the line that is wrong. */
+static int parse_block(block *b)
 {
     enum { SHORTEST = 12 }; /* "q 0 d 0 0 n\n" */
-    char *text = r->run->text, *end = text + r->size;
-    const char *nul = memchr(text, '\0', r->size);
+    char *at = b->text.data, *end = at + b->text.length;
+    void *results = b->results;
+    int rc = tandem_grow(&results, &b->result_capacity, b->text.length / SHORTEST + 1, sizeof *b->results);
+    b->results = results;
+    TANDEM_TRY(rc);
+    const char *nul = memchr(at, '\0', b->text.length);
+    const char *line = nul ? memrchr(at, '\n', (size_t)(nul - at)) : NULL; /* that ends before it */
+    const char *sound = !nul ? end : line ? line + 1 : at;
+    while (at < sound) {
+        TANDEM_TRY(read_line(b, at, end, &at));
+    }
     if (nul) {
-        return tandem_error("%s:%zu: a NUL byte", r->path, line_of(r, nul));
-    }
-    r->run->results = tandem_alloc(r->size / SHORTEST + 1, sizeof *r->run->results);
-    if (!r->run->results) {
-        return TANDEM_ERROR;
-    }
-    if (r->size >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) {
-        text += 3;
-    }
-    while (text < end) {
-        TANDEM_TRY(read_line(r, text, end, &text));
+        b->lines++;
+        return tandem_error("a NUL byte");
     }
     return TANDEM_OK;
 }
 
-/* Where the lines of some query are apart: moves the results of each query together, in file order. */
-static int gather(reader *r)
+/* ---- pieces ---- */
+/* Of all that fails the first in the file is kept: every block before it is taken, and its thread parses it. */
+static void fail(reader *r, size_t index, size_t line)
 {
-    tandem_result *together = tandem_alloc(r->result_count, sizeof *together);
-    size_t *next = tandem_alloc(r->query_count, sizeof *next); /* by query: where its next result goes */
-    if (!together || !next) {
-        free(together);
-        free(next);
+#pragma omp critical(run_file)
+    {
+        r->ended = true;
+        if (index < r->bad_piece) {
+            r->bad_piece = index;
+            r->bad_line = line;
+            snprintf(r->message, sizeof r->message, "%s", tandem_error_message());
+        }
+    }
+}
+
+/* The next block, and the piece that it becomes: 1, or 0 at the end. One thread at a time. */
+static int take_block(reader *r, block *b, piece **p)
+{
+    int rc = r->ended ? 0 : tandem_lines_block(r->lines, &b->text);
+    if (rc <= 0) {
+        r->ended = true;
+        return rc;
+    }
+    *p = tandem_arena_alloc(r->run->arena, 1, sizeof **p);
+    if (!*p) {
         return TANDEM_ERROR;
     }
-    for (size_t i = 1; i < r->query_count; i++) {
-        next[i] = next[i - 1] + r->queries[i - 1].count;
+    **p = (piece){.index = r->piece_count++};
+    *r->end = *p;
+    r->end = &(*p)->next;
+    return 1;
+}
+
+static void *allocate(reader *r, size_t bytes)
+{
+    void *memory;
+#pragma omp critical(run_file)
+    memory = tandem_arena_alloc(r->run->arena, bytes, 1);
+    return memory;
+}
+
+/* Results, then ids: as in the block, at another place. */
+static int store_block(reader *r, piece *p, const block *b)
+{
+    size_t bytes = b->result_count * sizeof *b->results; /* b->results holds as many */
+    p->results = tandem_size_add(&bytes, bytes, b->kept) ? allocate(r, bytes) : NULL;
+    if (!p->results) {
+        return tandem_error("%s: out of memory", r->path);
     }
-    const tandem_result *from = r->run->results;
-    for (size_t i = 0; i < r->section_count; i++) {
-        const section *s = &r->sections[i];
-        memcpy(together + next[s->query], from, s->count * sizeof *from);
-        next[s->query] += s->count;
-        from += s->count;
+    char *ids = (char *)(p->results + b->result_count);
+    const char *from = b->text.data;
+    memcpy(ids, from, b->kept);
+    for (size_t i = 0; i < b->result_count; i++) {
+        p->results[i] = (tandem_result){ids + (b->results[i].document_id - from), b->results[i].score};
     }
-    free(next);
-    free(r->run->results);
-    r->run->results = together;
+    for (size_t i = 0; i < p->section_count; i++) {
+        p->sections[i].query_id = ids + (p->sections[i].query_id - from);
+    }
+    p->name = p->name ? ids + (p->name - from) : NULL;
     return TANDEM_OK;
+}
+
+static void read_piece(reader *r, piece *p, block *b)
+{
+    b->kept = b->result_count = b->section_count = b->section_capacity = b->lines = 0;
+    b->sections = NULL; /* the piece before has them */
+    b->name.text = NULL;
+    int rc = parse_block(b);
+    p->sections = b->sections;
+    p->section_count = b->section_count;
+    p->lines = b->lines;
+    if (rc < 0) {
+        fail(r, p->index, b->lines);
+        return;
+    }
+    p->name = b->name.text ? keep_id(b, &b->name) : NULL;
+    if (store_block(r, p, b) < 0) {
+        fail(r, p->index, 0);
+    }
+}
+
+/* One thread's share, of at most so many blocks. */
+static void read_pieces(reader *r, size_t most)
+{
+    block b = {.text = TANDEM_BUFFER_INIT};
+    int rc = 1;
+    for (size_t i = 0; i < most && rc > 0; i++) {
+        piece *p = NULL;
+#pragma omp critical(run_file)
+        rc = take_block(r, &b, &p);
+        if (rc > 0) {
+            read_piece(r, p, &b);
+        } else if (rc < 0) {
+            fail(r, SIZE_MAX - 1, 0); /* comes after every piece */
+        }
+    }
+    tandem_buffer_free(&b.text);
+    free(b.results);
+}
+
+static int read_file(reader *r)
+{
+    read_pieces(r, 2); /* most files have one, and then nothing: not worth waking a thread */
+    if (!r->ended) {
+#pragma omp parallel
+        read_pieces(r, SIZE_MAX);
+    }
+    if (r->bad_piece == SIZE_MAX) {
+        return TANDEM_OK;
+    }
+    size_t line = r->bad_line;
+    for (const piece *p = r->first; p && p->index < r->bad_piece; p = p->next) {
+        line += p->lines;
+    }
+    return r->bad_line ? tandem_error("%s:%zu: %s", r->path, line, r->message) : tandem_error("%s", r->message);
+}
+
+/* ---- joining ---- */
+static int join_section(reader *r, section *s, tandem_result *results)
+{
+    s->query = r->query_count;
+    int rc = tandem_strmap_add(r->by_id, s->query_id, strlen(s->query_id), s->query, &s->query);
+    TANDEM_TRY(rc);
+    if (rc == 1) {
+        void *queries = r->queries;
+        rc = tandem_grow(&queries, &r->query_capacity, r->query_count + 1, sizeof *r->queries);
+        r->queries = queries;
+        TANDEM_TRY(rc);
+        r->queries[r->query_count++] = (open_query){.id = s->query_id, .results = results};
+    }
+    r->queries[s->query].count += s->count;
+    r->queries[s->query].sections++;
+    return TANDEM_OK;
+}
+
+/* Results of a query that are apart are put together, in file order. */
+static int gather(reader *r)
+{
+    for (open_query *q = r->queries; q < r->queries + r->query_count; q++) {
+        if (q->sections > 1 && !(q->results = tandem_arena_alloc(r->run->arena, q->count, sizeof *q->results))) {
+            return TANDEM_ERROR;
+        }
+    }
+    for (const piece *p = r->first; p; p = p->next) {
+        const tandem_result *results = p->results;
+        for (const section *s = p->sections; s < p->sections + p->section_count; s++) {
+            open_query *q = &r->queries[s->query];
+            if (q->sections > 1) {
+                memcpy(q->results + q->gathered, results, s->count * sizeof *results);
+                q->gathered += s->count;
+            }
+            results += s->count;
+        }
+    }
+    return TANDEM_OK;
+}
+
+static int join_pieces(reader *r)
+{
+    size_t lines = 0;
+    for (piece *p = r->first; p; p = p->next) {
+        tandem_result *results = p->results;
+        for (section *s = p->sections; s < p->sections + p->section_count; s++) {
+            s->line += lines;
+            TANDEM_TRY(join_section(r, s, results));
+            results += s->count;
+        }
+        lines += p->lines;
+        r->name = p->name ? p->name : r->name;
+    }
+    return gather(r);
+}
+
+/* Of a query's result, by its place in the file's order. */
+static size_t line_of(const reader *r, size_t query, size_t index)
+{
+    for (const piece *p = r->first; p; p = p->next) {
+        for (const section *s = p->sections; s < p->sections + p->section_count; s++) {
+            if (s->query == query && index < s->count) {
+                return s->line + index;
+            }
+            index -= s->query == query ? s->count : 0;
+        }
+    }
+    return 0;
 }
 
 /* `seen` is any map; it is emptied. */
-static int check_documents(const reader *r, const open_query *query, const tandem_result *results, tandem_strmap *seen)
+static int check_documents(const reader *r, size_t index, tandem_strmap *seen)
 {
+    const open_query *query = &r->queries[index];
     TANDEM_TRY(tandem_strmap_reset(seen, query->count));
     for (size_t i = 0; i < query->count; i++) {
-        const char *id = results[i].document_id;
+        const char *id = query->results[i].document_id;
         size_t before;
         int rc = tandem_strmap_add(seen, id, strlen(id), i, &before);
         if (rc == 0) {
-            return tandem_error("%s:%zu: document '%s' of query '%s' is in line %zu already", r->path, line_of(r, id),
-                                id, query->id, line_of(r, results[before].document_id));
+            return tandem_error("%s:%zu: document '%s' of query '%s' is in line %zu already", r->path,
+                                line_of(r, index, i), id, query->id, line_of(r, index, before));
         }
         TANDEM_TRY(rc);
     }
@@ -268,12 +443,11 @@ static int rank_queries(const reader *r)
         tandem_strmap *seen = tandem_strmap_new(0);
 #pragma omp for schedule(dynamic, 16)
         for (size_t i = 0; i < r->query_count; i++) {
-            tandem_result *results = r->run->results + (r->run->rankings[i].results - r->run->results);
-            if (!seen || check_documents(r, &r->queries[i], results, seen) < 0) {
+            if (!seen || check_documents(r, i, seen) < 0) {
 #pragma omp critical(rank_queries)
                 failed = i < failed ? i : failed;
             } else {
-                tandem_run_rank(results, r->queries[i].count);
+                tandem_run_rank(r->queries[i].results, r->queries[i].count);
             }
         }
         tandem_strmap_free(seen);
@@ -281,56 +455,52 @@ static int rank_queries(const reader *r)
     if (failed == SIZE_MAX) {
         return TANDEM_OK;
     }
-    /* Its message is of the thread that met it: once more here. */
-    TANDEM_TRY(check_documents(r, &r->queries[failed], r->run->rankings[failed].results, r->by_id));
+    TANDEM_TRY(check_documents(r, failed, r->by_id)); /* its message is of the thread that met it: once more here */
     return tandem_error("%s: out of memory", r->path);
 }
 
-static int close_queries(reader *r)
+static int make_run(reader *r)
 {
-    if (r->section_count > r->query_count) {
-        TANDEM_TRY(gather(r));
-    }
-    tandem_result *results = r->run->results;
-    for (size_t i = 0; i < r->query_count; i++) {
-        const open_query *query = &r->queries[i];
-        TANDEM_TRY(tandem_run_append(r->run, query->id, results, query->count));
-        results += query->count;
-    }
+    TANDEM_TRY(read_file(r));
+    TANDEM_TRY(join_pieces(r));
     TANDEM_TRY(rank_queries(r));
+    for (const open_query *q = r->queries; q < r->queries + r->query_count; q++) {
+        TANDEM_TRY(tandem_run_append(r->run, q->id, q->results, q->count));
+    }
     return tandem_run_order(r->run);
 }
 
-static int read_run(reader *r)
+static int take_name(reader *r)
 {
-    TANDEM_TRY(tandem_file_read(&r->run->text, &r->size, r->path));
-    TANDEM_TRY(read_text(r));
-    TANDEM_TRY(close_queries(r));
-    if (r->name) {
-        char *name = tandem_strndup(r->name, r->name_length);
-        if (!name) {
-            return TANDEM_ERROR;
-        }
-        free(r->run->name);
-        r->run->name = name;
+    char *name = r->name ? tandem_strdup(r->name) : r->run->name;
+    if (!name) {
+        return TANDEM_ERROR;
     }
+    if (r->name) {
+        free(r->run->name);
+    }
+    r->run->name = name;
     return TANDEM_OK;
 }
 
 int tandem_run_read(tandem_run **out, const char *path)
 {
     *out = NULL;
-    reader r = {.path = path};
+    reader r = {.path = path, .end = &r.first, .bad_piece = SIZE_MAX};
     int rc;
     TANDEM_TRY_GOTO(rc, done, tandem_run_new(&r.run, NULL));
     r.by_id = tandem_strmap_new(0);
-    TANDEM_TRY_GOTO(rc, done, r.by_id ? TANDEM_OK : TANDEM_ERROR);
-    TANDEM_TRY_GOTO(rc, done, read_run(&r));
+    TANDEM_TRY_GOTO(rc, done, r.by_id ? tandem_lines_open(&r.lines, path) : TANDEM_ERROR);
+    TANDEM_TRY_GOTO(rc, done, make_run(&r));
+    TANDEM_TRY_GOTO(rc, done, take_name(&r));
     *out = r.run;
     r.run = NULL;
 done:
+    for (piece *p = r.first; p; p = p->next) {
+        free(p->sections);
+    }
     free(r.queries);
-    free(r.sections);
+    tandem_lines_close(r.lines);
     tandem_strmap_free(r.by_id);
     tandem_run_free(r.run);
     return rc;

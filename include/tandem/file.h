@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "tandem/error.h"
+#include "tandem/memory.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -54,7 +55,12 @@ int tandem_lines_open(tandem_lines **out, const char *path);
  * start of the file). Only '\n' ends a line. 1 with a line, 0 at the end, negative on
  * failure. The line is borrowed until the next call, and NUL-terminated. */
 int tandem_lines_next(tandem_lines *lines, char **line, size_t *length);
-size_t tandem_lines_number(const tandem_lines *lines); /* of the line last given, from 1 */
+/* Many lines at once, for a reader that cuts them itself, perhaps in another thread: whole lines as they stand with
+ * their ends, which the last of the file may lack; a byte order mark at its start is left out. Some 128 KiB, more where
+ * a line is longer. The memory of `block`, empty at first, is used again. 1 with a block, 0 at the end, negative on
+ * failure. Not to be mixed with tandem_lines_next. */
+int tandem_lines_block(tandem_lines *lines, tandem_buffer *block);
+size_t tandem_lines_number(const tandem_lines *lines); /* of the line or block last given, from 1 */
 /* What was left out of the lines given so far: a byte order mark before the first, a "\r". */
 bool tandem_lines_had_mark(const tandem_lines *lines);
 bool tandem_lines_had_returns(const tandem_lines *lines);

@@ -159,6 +159,49 @@ static void long_lines(void **state)
     }
 }
 
+/* Put together, blocks are the file; each ends where a line does. */
+static void assert_blocks(const char *path, const char *expected, size_t size)
+{
+    tandem_lines *reader;
+    tandem_buffer block = TANDEM_BUFFER_INIT, whole = TANDEM_BUFFER_INIT;
+    int rc;
+    assert_int_equal(tandem_lines_open(&reader, path), 0);
+    while ((rc = tandem_lines_block(reader, &block)) == 1) {
+        assert_int_equal(block.data[block.length], '\0');
+        assert_int_equal(tandem_buffer_append(&whole, block.data, block.length), 0);
+        assert_true(whole.length == size || block.data[block.length - 1] == '\n');
+    }
+    assert_int_equal(rc, 0);
+    assert_int_equal(tandem_lines_block(reader, &block), 0); /* and stays there */
+    assert_int_equal(whole.length, size);
+    if (size > 0) {
+        assert_memory_equal(whole.data, expected, size);
+    }
+    tandem_lines_close(reader);
+    tandem_buffer_free(&block);
+    tandem_buffer_free(&whole);
+}
+
+static void blocks(void **state)
+{
+    (void)state;
+    char *text;
+    size_t size;
+    static const char *const names[] = {"long", "long.zst"};
+    for (size_t n = 0; n < 2; n++) { /* those of the test before */
+        assert_int_equal(tandem_file_read(&text, &size, in_folder(names[n])), 0);
+        assert_blocks(in_folder(names[n]), text, size);
+        free(text);
+    }
+    static const char marked[] = "\xEF\xBB\xBF" "a\r\n\nNUL\0here\n\xEF\xBB\xBFlast";
+    assert_int_equal(tandem_file_write(in_folder("marked"), marked, sizeof marked - 1), 0);
+    assert_blocks(in_folder("marked"), marked + 3, sizeof marked - 4);
+    assert_int_equal(tandem_file_write(in_folder("mark"), marked, 3), 0);
+    assert_blocks(in_folder("mark"), NULL, 0);
+    assert_int_equal(tandem_file_write(in_folder("none"), "", 0), 0);
+    assert_blocks(in_folder("none"), NULL, 0);
+}
+
 static void writer_abort_leaves_nothing(void **state)
 {
     (void)state;
@@ -358,6 +401,7 @@ int main(void)
         cmocka_unit_test(reading),
         cmocka_unit_test(lines),
         cmocka_unit_test(long_lines),
+        cmocka_unit_test(blocks),
         cmocka_unit_test(writer_abort_leaves_nothing),
         cmocka_unit_test(writer_commit_replaces),
         cmocka_unit_test(writer_follows_links),
