@@ -34,26 +34,55 @@ static int reserve(tandem_scores *out, size_t queries, size_t metrics)
     return out->query_ids && out->values && out->means ? TANDEM_OK : TANDEM_ERROR;
 }
 
-/* Fills row by row with stride `queries`, the number of queries that are scored. */
-static int score_queries(tandem_scores *out, const tandem_qrels *qrels, const tandem_run *run,
-                         const tandem_metric *metrics, const tandem_score_options *options, judge *j)
+typedef struct {
+    const tandem_judged_query *judged;
+    const tandem_ranking *ranking; /* NULL: the run lacks it */
+} scored_query;
+
+/* The queries that are scored, in strcmp order; the caller frees them. */
+static scored_query *select_queries(tandem_scores *out, const tandem_qrels *qrels, const tandem_run *run, bool common)
 {
+    scored_query *queries = tandem_alloc(out->query_count, sizeof *queries);
     size_t next = 0;
-    for (size_t i = 0; i < tandem_qrels_count(qrels); i++) {
+    for (size_t i = 0; queries && i < tandem_qrels_count(qrels); i++) {
         const tandem_judged_query *judged = tandem_qrels_query(qrels, i);
         const tandem_ranking *ranking = tandem_run_find(run, judged->query_id);
-        if (!ranking && options->common) {
-            continue;
+        if (ranking || !common) {
+            out->query_ids[next] = judged->query_id;
+            queries[next++] = (scored_query){judged, ranking};
         }
-        judged_ranking r;
-        TANDEM_TRY(judge_query(j, &r, judged, ranking, options));
-        out->query_ids[next] = judged->query_id;
-        for (size_t m = 0; m < out->metric_count; m++) {
-            out->values[m * out->query_count + next] = metric_value(&metrics[m], &r);
-        }
-        next++;
+    }
+    return queries;
+}
+
+static int score_query(tandem_scores *out, size_t index, const scored_query *query, const tandem_metric *metrics,
+                       const tandem_score_options *options, judge *j)
+{
+    judged_ranking r;
+    TANDEM_TRY(judge_query(j, &r, query->judged, query->ranking, options));
+    for (size_t m = 0; m < out->metric_count; m++) {
+        out->values[m * out->query_count + index] = metric_value(&metrics[m], &r);
     }
     return TANDEM_OK;
+}
+
+static int score_queries(tandem_scores *out, const scored_query *queries, const tandem_metric *metrics,
+                         const tandem_score_options *options)
+{
+    bool failed = false;
+    size_t self_excluded = 0;
+#pragma omp parallel reduction(|| : failed) reduction(+ : self_excluded)
+    {
+        judge j = {0};
+#pragma omp for schedule(dynamic, 16)
+        for (size_t i = 0; i < out->query_count; i++) {
+            failed = score_query(out, i, &queries[i], metrics, options, &j) < 0 || failed;
+        }
+        self_excluded += j.self_excluded;
+        judge_free(&j);
+    }
+    out->self_excluded = self_excluded;
+    return failed ? tandem_error("out of memory: grades of %zu queries", out->query_count) : TANDEM_OK;
 }
 
 int tandem_scores_compute(tandem_scores *out, const tandem_qrels *qrels, const tandem_run *run,
@@ -69,16 +98,13 @@ int tandem_scores_compute(tandem_scores *out, const tandem_qrels *qrels, const t
         return tandem_error("none of the run's queries (%zu) is among those of the qrels (%zu)",
                             tandem_run_count(run), judged);
     }
-    judge j = {0};
     out->query_count = options->common ? common : judged;
     out->unjudged = unjudged;
     out->missing = judged - common;
     int rc = reserve(out, out->query_count, metric_count);
-    if (rc >= 0) {
-        rc = score_queries(out, qrels, run, metrics, options, &j);
-    }
-    out->self_excluded = j.self_excluded;
-    judge_free(&j);
+    scored_query *queries = rc < 0 ? NULL : select_queries(out, qrels, run, options->common);
+    rc = queries ? score_queries(out, queries, metrics, options) : TANDEM_ERROR;
+    free(queries);
     if (rc < 0) {
         tandem_scores_free(out);
         return rc;
