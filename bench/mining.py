@@ -24,7 +24,7 @@ def worker(model_path, data_path, threads, limit):
                                    use_faiss=False, verbose=False)
 
     def measure(_):
-        mined, wall, _ = timed(mine)
+        mined, wall = timed(mine)
         return {"wall": wall, "count": len(mined)}
 
     answer(measure)

@@ -29,7 +29,7 @@ def worker(documents_path, queries_path, threads):
 
     def measure(line):
         _, count, k = line.split()
-        (_, hits), wall, _ = timed(lambda: index.search(queries[:int(count)], int(k)))
+        (_, hits), wall = timed(lambda: index.search(queries[:int(count)], int(k)))
         return {"wall": wall, "sum": int(hits.sum())}
 
     answer(measure)

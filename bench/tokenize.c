@@ -1,12 +1,11 @@
 /* bench_tokenize TOKENIZER TEXTS.jsonl THREADS [COPIES]: tokenizes all texts of {"text": ...} lines once for every
- * line that stdin gives, and prints a JSON object each time: seconds of tokenizing (wall clock and CPU), texts,
+ * line that stdin gives, and prints a JSON object each time: seconds of tokenizing (wall clock), texts,
  * bytes, tokens, the sum of their ids, and the peak memory of the process. The file is read COPIES times, a block of
  * texts at a time, so that memory does not grow with it; reading is not timed. bench/tokenizing.py drives this. */
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "tandem/file.h"
 #include "tandem/json.h"
@@ -30,16 +29,9 @@ typedef struct {
     tandem_arena *arena;
     block_text block[BLOCK];
     size_t count; /* texts in the block */
-    double wall, cpu;
+    double wall;
     unsigned long long texts, bytes, tokens, sum;
 } measurement;
-
-static double cpu_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 static int tokenize_text(measurement *run, size_t index, unsigned long long *tokens, unsigned long long *sum)
 {
@@ -58,14 +50,13 @@ static int tokenize_block(measurement *run)
 {
     unsigned long long tokens = 0, sum = 0;
     int failed = 0;
-    double wall = tandem_seconds(), cpu = cpu_seconds();
+    double wall = tandem_seconds();
 #pragma omp parallel for num_threads((int)run->threads) schedule(dynamic, 16) \
     reduction(+ : tokens, sum) reduction(| : failed)
     for (size_t i = 0; i < run->count; i++) {
         failed |= tokenize_text(run, i, &tokens, &sum) < 0;
     }
     run->wall += tandem_seconds() - wall;
-    run->cpu += cpu_seconds() - cpu;
     run->texts += run->count;
     run->tokens += tokens;
     run->sum += sum;
@@ -94,7 +85,7 @@ static int add_line(measurement *run, const char *line, size_t length, const cha
 
 static int measure(measurement *run, const char *path, size_t copies)
 {
-    run->wall = run->cpu = 0;
+    run->wall = 0;
     run->texts = run->bytes = run->tokens = run->sum = 0;
     for (size_t i = 0; i < copies; i++) {
         tandem_lines *lines = NULL;
@@ -114,9 +105,9 @@ static int answer(measurement *run, const char *path, size_t copies)
 {
     while (getchar() != EOF) {
         TANDEM_TRY(measure(run, path, copies));
-        printf("{\"wall\": %.6f, \"cpu\": %.6f, \"texts\": %llu, \"bytes\": %llu, \"tokens\": %llu, \"sum\": %llu, "
+        printf("{\"wall\": %.6f, \"texts\": %llu, \"bytes\": %llu, \"tokens\": %llu, \"sum\": %llu, "
                "\"peak_rss\": %zu}\n",
-               run->wall, run->cpu, run->texts, run->bytes, run->tokens, run->sum, tandem_machine_peak_rss());
+               run->wall, run->texts, run->bytes, run->tokens, run->sum, tandem_machine_peak_rss());
         fflush(stdout);
     }
     return TANDEM_OK;

@@ -23,7 +23,7 @@ def worker(tokenizer_path, texts_path, method):
     def measure(_):
         wall = tokens = total = 0
         for start in range(0, len(texts), BATCH):
-            encodings, seconds, _ = timed(lambda: encode(texts[start:start + BATCH], add_special_tokens=False))
+            encodings, seconds = timed(lambda: encode(texts[start:start + BATCH], add_special_tokens=False))
             wall += seconds
             for encoding in encodings:
                 ids = encoding.ids
