@@ -109,6 +109,8 @@ typedef struct {
 /* Answers the split's queries one at a time; *final is the run that comes out, which the caller frees. */
 int pipeline_measure(pipeline_report *out, tandem_run **final, const pipeline *p, bool sweep);
 void pipeline_report_free(pipeline_report *report);
+/* Of a run over all judged queries. */
+int pipeline_metric(double *out, const tandem_metric *metric, const tandem_qrels *qrels, const tandem_run *run);
 int pipeline_report_text(tandem_buffer *out, const pipeline_report *report, const pipeline *p);
 int pipeline_report_json(tandem_buffer *out, const pipeline_report *report, const pipeline *p);
 /* Adds the points of the sweep. `first` is the first stage's run of `queries`, `seconds` [count] what it took. */

@@ -169,7 +169,7 @@ static int rank_perfectly(tandem_run **out, const tandem_run *run, const tandem_
     return rc;
 }
 
-static int metric_of(double *out, const tandem_metric *metric, const tandem_qrels *qrels, const tandem_run *run)
+int pipeline_metric(double *out, const tandem_metric *metric, const tandem_qrels *qrels, const tandem_run *run)
 {
     tandem_scores scores;
     TANDEM_TRY(tandem_scores_compute(&scores, qrels, run, metric, 1, NULL));
@@ -184,7 +184,7 @@ static int recall_at(double *out, size_t depth, const tandem_qrels *qrels, const
     tandem_metric metric;
     snprintf(name, sizeof name, "recall@%zu", depth);
     TANDEM_TRY(tandem_metric_parse(&metric, name));
-    return metric_of(out, &metric, qrels, run);
+    return pipeline_metric(out, &metric, qrels, run);
 }
 
 static int find_ceiling(pipeline_report *out, const pipeline *p, const tandem_qrels *qrels, const tandem_run *first)
@@ -195,7 +195,7 @@ static int find_ceiling(pipeline_report *out, const pipeline *p, const tandem_qr
     TANDEM_TRY(recall_at(&out->reranked_recall, depth, qrels, first));
     int rc = rank_perfectly(&perfect, first, qrels, depth);
     if (rc == TANDEM_OK) {
-        rc = metric_of(&out->ceiling, &p->metrics[0], qrels, perfect);
+        rc = pipeline_metric(&out->ceiling, &p->metrics[0], qrels, perfect);
     }
     tandem_run_free(perfect);
     return rc;

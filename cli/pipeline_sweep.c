@@ -113,15 +113,6 @@ static int fit(tandem_fusion *out, const sweep *s, const candidate *c, size_t de
     return rc;
 }
 
-static int quality_of(double *out, const sweep *s, const tandem_run *run)
-{
-    tandem_scores scores;
-    TANDEM_TRY(tandem_scores_compute(&scores, s->qrels, run, &s->p->metrics[0], 1, NULL));
-    *out = scores.means[0];
-    tandem_scores_free(&scores);
-    return TANDEM_OK;
-}
-
 static int measure_quality(pipeline_point *point, const sweep *s, const candidate *c)
 {
     tandem_fusion fusion;
@@ -133,7 +124,7 @@ static int measure_quality(pipeline_point *point, const sweep *s, const candidat
         rc = tandem_fusion_apply(&ranked, "sweep", &fusion, s->first, scored);
     }
     if (rc == TANDEM_OK) {
-        rc = quality_of(&point->quality, s, ranked);
+        rc = pipeline_metric(&point->quality, &s->p->metrics[0], s->qrels, ranked);
     }
     tandem_run_free(scored);
     tandem_run_free(ranked);
@@ -212,7 +203,7 @@ static int sweep_all(pipeline_report *report, const sweep *s, const char *models
 {
     pipeline_list list = {0};
     pipeline_point alone = {.depth = 0};
-    TANDEM_TRY(quality_of(&alone.quality, s, s->first));
+    TANDEM_TRY(pipeline_metric(&alone.quality, &s->p->metrics[0], s->qrels, s->first));
     TANDEM_TRY(measure_latency(&alone, s, NULL));
     TANDEM_TRY(add_point(report, alone));
     TANDEM_TRY(pipeline_split_list(&list, "sweep.models", models));
