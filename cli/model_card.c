@@ -261,11 +261,17 @@ static int write_sentence_transformers(const card *c)
                                 c->name);
 }
 
+/* What the examples ask the graph for. */
+static const char *output_of(const card *c)
+{
+    return c->cross                                     ? "scores"
+           : c->graphs[0].outputs == TANDEM_ONNX_HIDDEN ? "last_hidden_state"
+                                                        : "sentence_embedding";
+}
+
 static int write_runtime(const card *c, const char *file)
 {
-    const char *output = c->cross                                        ? "scores"
-                         : c->graphs[0].outputs == TANDEM_ONNX_HIDDEN ? "last_hidden_state"
-                                                                         : "sentence_embedding";
+    const char *output = output_of(c);
     return tandem_buffer_printf(
         c->out,
         "## ONNX Runtime\n\n```python\nimport onnxruntime, transformers\n\n"
@@ -281,9 +287,7 @@ static int write_runtime(const card *c, const char *file)
 static int write_javascript(const card *c)
 {
     static const char *const dtypes[] = {[TANDEM_ONNX_FP32] = "fp32", [TANDEM_ONNX_FP16] = "fp16", [TANDEM_ONNX_INT8] = "q8"};
-    const char *output = c->cross                                        ? "scores"
-                         : c->graphs[0].outputs == TANDEM_ONNX_HIDDEN ? "last_hidden_state"
-                                                                         : "sentence_embedding";
+    const char *output = output_of(c);
     return tandem_buffer_printf(
         c->out,
         "## transformers.js\n\n```js\nimport { %s, AutoTokenizer, env } from '@huggingface/transformers';\n\n"
