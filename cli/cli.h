@@ -60,6 +60,9 @@ typedef struct {
                 " int8: fastest, a little off"                                                                \
     }
 
+/* Its words where it is a setting: in the order of tandem_precision, then NULL. */
+extern const char *const tandem_dtypes[];
+
 typedef struct {
     const char *name;    /* "encode", or two words: "train bi" */
     const char *summary; /* one line: "Mine hard negatives", no full stop */

@@ -8,6 +8,8 @@
 #include "cli/cli.h"
 #include "tandem/settings.h"
 
+const char *const tandem_dtypes[] = {"fp32", "bf16", "auto", "int8", NULL};
+
 const tandem_option tandem_global_table[] = {
     {.name = "threads", .type = TANDEM_OPTION_INT, .offset = offsetof(tandem_global_options, threads), .value = "N",
      .initial = "0", .min = 0, .max = 4096, .help = "threads to use; 0: one for each physical core"},

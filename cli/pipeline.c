@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/cli.h"
 #include "tandem/file.h"
 #include "tandem/json.h"
 #include "tandem/log.h"
@@ -13,7 +14,6 @@
 #include "tandem/settings.h"
 
 /* ---- settings ------------------------------------------------------------------------------ */
-static const char *const dtypes[] = {"fp32", "bf16", "auto", "int8", NULL}; /* as tandem_precision */
 static const char *const fusions[] = {"rrf", "min-max", "z-score", NULL};
 static const char *const analyzers[] = {"english", "standard", NULL};
 
@@ -31,7 +31,7 @@ static const tandem_setting rows[] = {
     STRING("split", split, "test", "the queries to measure on"),
     STRING("metrics", metrics, "ndcg@10,recall@100,map", "the first one is that of ceiling, weight and sweep"),
     INT("max_length", max_length, 0, 1e6, "0", "limit in tokens; 0: what each model says"),
-    CHOICE("dtype", dtype, "fp32", dtypes, "precision of the matrix products: fp32, bf16, auto or int8"),
+    CHOICE("dtype", dtype, "fp32", tandem_dtypes, "precision of the matrix products: fp32, bf16, auto or int8"),
     STRING("retrieve.models", retrieve.models, "bm25", "bm25 and directories of bi-encoders, with commas"),
     STRING("retrieve.weights", retrieve.weights, NULL, "of each of them when they are joined, with commas; 1 each"),
     CHOICE("retrieve.fusion", retrieve.fusion, "rrf", fusions, "how they are joined: rrf, min-max or z-score"),

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/cli.h"
 #include "tandem/file.h"
 #include "tandem/json.h"
 #include "tandem/machine.h"
@@ -12,7 +13,6 @@
 /* ---- settings ------------------------------------------------------------------------ */
 
 static const char *const samplings[] = {"top", "random", NULL};
-static const char *const dtypes[] = {"fp32", "bf16", "auto", "int8", NULL}; /* as tandem_precision */
 
 #define FIELD(f) offsetof(recipe_settings, f)
 #define MINING_ROWS(prefix, field, low, high, margin, count)                                                          \
@@ -39,7 +39,7 @@ static const tandem_setting rows[] = {
     {"splits.test", TANDEM_SETTING_STRING, FIELD(splits.test), 0, 0, "test", NULL, "split that is only measured"},
     {"max_length", TANDEM_SETTING_INT, FIELD(max_length), 0, 1e6, "0", NULL, "limit in tokens; 0: the model's"},
     {"seed", TANDEM_SETTING_INT, FIELD(seed), 0, 9e15, "13", NULL, "of every random choice"},
-    {"dtype", TANDEM_SETTING_CHOICE, FIELD(dtype), 0, 0, "fp32", dtypes,
+    {"dtype", TANDEM_SETTING_CHOICE, FIELD(dtype), 0, 0, "fp32", tandem_dtypes,
      "precision of the matrix products in mining, retrieval and reranking; that of training is bi.dtype and cross.dtype"},
     {"retrieve", TANDEM_SETTING_INT, FIELD(retrieve), 1, 1e6, "100", NULL, "documents retrieved for a query"},
     {"depth", TANDEM_SETTING_INT, FIELD(depth), 1, 1e6, "50", NULL, "of them reranked"},
