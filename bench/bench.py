@@ -2,7 +2,8 @@
 """Measures tandem beside what a user would otherwise run, in turns, in one run; prints one table.
 
 Every value is a median of rounds in which the sides take turns. A ratio says how many times as good tandem is; a share,
-how much of the machine's own limit it reaches. Parts whose packages or data are missing are named and left out."""
+how much of the machine's own limit it reaches. Parts whose packages or data are missing are named and left out. The part scaling,
+tandem alone by threads, batch, length and corpus, takes many minutes and is measured when asked for."""
 
 import argparse
 import dataclasses
@@ -14,7 +15,8 @@ import tempfile
 
 from side import Context
 
-PARTS = ("tokenizing", "starting", "encoding", "training", "mining", "search", "score")
+PARTS = ("limits", "tokenizing", "starting", "encoding", "training", "mining", "search", "score")
+ALL_PARTS = (*PARTS, "scaling")
 
 
 def number(value):
@@ -74,14 +76,15 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="smaller sizes and three rounds: about two minutes")
     parser.add_argument("--tiny", action="store_true", help="sizes for a test: whether it works, not how fast")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--only", nargs="+", choices=ALL_PARTS, metavar="PART",
+                        help=f"{', '.join(ALL_PARTS)}; by default all but the last")
     parser.add_argument("--format", choices=FORMATS, default="text")
     options = parser.parse_args()
     rounds = 1 if options.tiny else 3 if options.quick else options.rounds
     with tempfile.TemporaryDirectory() as folder:
-        table, missing = measure(options.only, Context(options.build.resolve(), pathlib.Path(folder), options.threads,
-                                                       rounds, options.quick, options.tiny, options.model,
-                                                       options.dataset))
+        names = options.only or (ALL_PARTS if options.tiny else PARTS)
+        table, missing = measure(names, Context(options.build.resolve(), pathlib.Path(folder), options.threads, rounds,
+                                                options.quick, options.tiny, options.model, options.dataset))
     print(FORMATS[options.format](table))
     for line in missing:
         print(f"left out: {line}", file=sys.stderr)

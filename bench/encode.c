@@ -64,6 +64,34 @@ static int rerank(const bench *b, tandem_model *model, double *sum)
     return rc;
 }
 
+/* Of `count` texts from `first` on, as tandem_model_encode_texts reads them: cut to the limit, with special tokens. */
+static int count_tokens(const bench *b, const tandem_model *model, size_t first, size_t count, tandem_side side,
+                        size_t *tokens)
+{
+    tandem_token_store *store = NULL;
+    TANDEM_TRY(tandem_model_tokenize(&store, model, b->texts + first, count, side));
+    int rc = TANDEM_OK;
+    *tokens = 0;
+    for (size_t i = 0; rc == TANDEM_OK && i < count; i++) {
+        tandem_assembly plan = {0};
+        rc = tandem_tokenizer_plan(tandem_model_tokenizer(model), tandem_token_store_get(store, i).count, NULL,
+                                   tandem_model_describe(model)->max_length, &plan);
+        *tokens += plan.total;
+    }
+    tandem_token_store_free(store);
+    return rc;
+}
+
+static int answer_tokens(const bench *b, const tandem_model *model)
+{
+    size_t query, documents;
+    TANDEM_TRY(count_tokens(b, model, 0, 1, TANDEM_QUERY, &query));
+    TANDEM_TRY(count_tokens(b, model, 1, b->count - 1, TANDEM_DOCUMENT, &documents));
+    printf("{\"query\": %zu, \"documents\": %zu}\n", query, documents);
+    fflush(stdout);
+    return TANDEM_OK;
+}
+
 static int model_of(bench *b, tandem_model_kind kind, const char *dtype, tandem_model **out)
 {
     for (size_t i = 0; i < DTYPES; i++) {
@@ -84,6 +112,9 @@ static int answer(bench *b, const char *what, const char *dtype)
     tandem_model *model = NULL;
     double sum = 0;
     TANDEM_TRY(model_of(b, reranks ? TANDEM_CROSS_ENCODER : TANDEM_BI_ENCODER, dtype, &model));
+    if (strcmp(what, "tokens") == 0) {
+        return answer_tokens(b, model);
+    }
     double wall = tandem_seconds();
     TANDEM_TRY(reranks    ? rerank(b, model, &sum)
                : is_query ? embed(b, model, 0, 1, TANDEM_QUERY, &sum)

@@ -3,13 +3,15 @@ sentence-transformers and ONNX Runtime.
 
 ONNX Runtime runs the graphs that `tandem export` writes, as they are and quantized by its own quantize_dynamic (a scale a
 channel), over batches of 32 texts of like length, as sentence-transformers does. The cross-encoder is the bi-encoder's
-encoder with a head at random. Numbers are compared by their sums."""
+encoder with a head at random. Numbers are compared by their sums. The limit of the documents in fp32 is the matrix
+products of as many tokens alone; that of the query in fp32, the machine's roofline for its products."""
 
 import pathlib
 import random
 import statistics
 import subprocess
 
+from limits import FORWARD_TOKENS, Limits, peaks
 from side import Row, Worker, answer, in_turns, python_command, python_worker, require, run_program, timed
 
 RERANKED, BATCH, REPEATS = 50, 32, 20
@@ -119,17 +121,22 @@ def rows(context):
     cross = context.folder / "cross"
     graphs = {name: [context.folder / str(i) / "onnx" / name for i in (0, 1)] for name in ("model.onnx", "theirs_int8.onnx")}
     rest = [path, context.threads, limit]
-    with (Worker([context.build / "bench/bench_encode", model, cross, *rest]) as tandem,
+    with (Worker([context.build / "bench/bench_encode", model, cross, *rest], TANDEM_CACHE="off") as tandem, Limits(context) as limits,
           python_worker("encoding", "sentence-transformers", model, cross, *rest, HF_HUB_OFFLINE="1") as theirs,
           python_worker("encoding", "onnxruntime", *graphs["model.onnx"], *rest) as runtime,
           python_worker("encoding", "onnxruntime", *graphs["theirs_int8.onnx"], *rest) as runtime_int8):
         sides = {"sentence-transformers": theirs, "ONNX Runtime fp32": runtime, "ONNX Runtime int8": runtime_int8}
         sides |= {dtype: lambda line, dtype=dtype: tandem(f"{line} {dtype}") for dtype in ("fp32", "bf16", "int8")}
+        tokens, lines = tandem("tokens fp32"), peaks(context)
+        bounds = {"documents": ("the products alone", lambda: limits.products("forward", tokens["documents"], FORWARD_TOKENS)),
+                  "query": ("the roofline", lambda: limits.roofline(tokens["query"], lines["fma"], lines["read"]))}
         for line, what, count in (("query", "one short query", 1), ("rerank", f"{RERANKED} documents reranked", RERANKED),
                                   ("documents", f"{len(texts):,} documents, limit {limit}", len(texts))):
             repeats = REPEATS if line == "query" else 1
-            turns = in_turns({name: lambda side=side: several(side, line, repeats) for name, side in sides.items()}, context.rounds)
-            yield from compare(line, what, count, turns)
+            bound, least = bounds.get(line, (None, None))
+            turns = in_turns({name: lambda side=side: several(side, line, repeats) for name, side in sides.items()}
+                             | ({bound: least} if bound else {}), context.rounds)
+            yield from compare(line, what, count, turns, bound)
 
 
 def several(side, line, repeats):
@@ -137,13 +144,14 @@ def several(side, line, repeats):
     return {"wall": statistics.median(result["wall"] for result in results), "sum": results[0]["sum"]}
 
 
-def compare(line, what, count, turns):
+def compare(line, what, count, turns, bound):
     wall = {name: 1e3 * statistics.median(result["wall"] for result in results) for name, results in turns.items()}
-    sums = {name: results[0]["sum"] for name, results in turns.items()}
+    sums = {name: results[0]["sum"] for name, results in turns.items() if name != bound}
     for name in ("sentence-transformers", "ONNX Runtime fp32"):
         if abs(sums[name] - sums["fp32"]) > 1e-4 * count:  # float32, some hundred terms a text
             raise SystemExit(f"encode, {line}: numbers sum to {sums['fp32']}, those of {name} to {sums[name]}")
     for dtype, peers in (("fp32", ("sentence-transformers", "ONNX Runtime fp32")), ("bf16", ("sentence-transformers",)),
                          ("int8", ("sentence-transformers", "ONNX Runtime int8"))):
         for peer in peers:
-            yield Row("encode" if line != "rerank" else "rerank", f"{what}, {dtype}", "ms", wall[dtype], peer, wall[peer])
+            share = {"limit": bound, "share": wall[bound] / wall[dtype]} if bound and dtype == "fp32" else {}
+            yield Row("encode" if line != "rerank" else "rerank", f"{what}, {dtype}", "ms", wall[dtype], peer, wall[peer], **share)

@@ -2,7 +2,8 @@
 document with the multiple-negatives loss, and 32 pairs of a query and a document with binary cross-entropy.
 
 A step's seconds are between the ends of two steps, so that reading and batch building count; the first step does
-not. Peak memory is that of the whole process."""
+not. Peak memory is that of the whole process. The limit in fp32 is the matrix products of as many tokens alone, those
+that metrics.jsonl says."""
 
 import json
 import pathlib
@@ -12,6 +13,7 @@ import shutil
 import statistics
 import time
 
+from limits import FORWARD_TOKENS, STEP_TOKENS, Limits
 from side import Row, answer, in_turns, median, python_worker, require, run_program
 
 BATCH, NEGATIVES = 32, 3
@@ -73,20 +75,29 @@ def write_groups(path, rows):
                                    "negatives": documents[1:]}) + "\n")
 
 
-def tandem_steps(context, kind, dtype, groups, limit):
+def tandem_steps(context, kind, dtype, groups, limit, batch=BATCH, threads=None):
+    """Means of a step but the first; `batch` pairs in each."""
     output = context.folder / f"trained-{kind}"
-    loss, batch = ("mnrl", BATCH) if kind == "bi" else ("bce", BATCH // (1 + NEGATIVES))
+    loss, batch = ("mnrl", batch) if kind == "bi" else ("bce", batch // (1 + NEGATIVES))
     config = {"model": str(context.model), "data": {"groups": str(groups), "negatives": 0 if kind == "bi" else NEGATIVES},
               "max_length": limit, "loss": {"name": loss}, "batch_size": batch, "epochs": 1, "learning_rate": 2e-5,
               "dtype": dtype, "seed": 13}
     shutil.rmtree(output, ignore_errors=True)
     path = context.folder / "config.json"
     path.write_text(json.dumps(config))
-    result = run_program([context.tandem, "-q", "train", kind, path, "-o", output, "--threads", context.threads],
+    result = run_program([context.tandem, "-q", "train", kind, path, "-o", output, "--threads", threads or context.threads],
                          TANDEM_CACHE="off")
     lines = map(json.loads, (output / "metrics.jsonl").read_text().splitlines())
-    seconds = [line["seconds"] for line in lines if line["event"] == "step"]
-    return {"seconds": statistics.mean(seconds[1:]), "peak_rss": result["peak_rss"]}
+    steps = [line for line in lines if line["event"] == "step"][1:]
+    return {name: statistics.mean(step[name] for step in steps) for name in ("seconds", "tokens")} | {"peak_rss": result["peak_rss"]}
+
+
+def steps_and_products(context, limits, kind, groups, limit):
+    """Also the seconds of the products of such a step; the first time they are computed counts for nothing."""
+    result = tandem_steps(context, kind, "fp32", groups, limit)
+    batch = STEP_TOKENS if kind == "bi" else FORWARD_TOKENS
+    products = [limits.products("training", result["tokens"], batch)["wall"] for _ in range(2)]
+    return result | {"products": products[1]}
 
 
 def rows(context):
@@ -106,13 +117,14 @@ def rows(context):
         groups = context.folder / f"{kind}.jsonl"
         write_groups(groups, taken)
         with python_worker("training", kind, context.model, path, context.threads, limit, steps, context.folder / "st",
-                           TOKENIZERS_PARALLELISM="true", HF_HUB_OFFLINE="1") as peer:
-            turns = in_turns({"fp32": lambda: tandem_steps(context, kind, "fp32", groups, limit),
+                           TOKENIZERS_PARALLELISM="true", HF_HUB_OFFLINE="1") as peer, Limits(context) as limits:
+            turns = in_turns({"fp32": lambda: steps_and_products(context, limits, kind, groups, limit),
                               "bf16": lambda: tandem_steps(context, kind, "bf16", groups, limit), "peer": peer},
                              context.size(5, 1, 1), warm=0)
         theirs = BATCH / median(turns["peer"], "seconds")
-        for dtype in ("fp32", "bf16"):
+        share = median(turns["fp32"], "products") / median(turns["fp32"], "seconds")
+        for dtype, bound in (("fp32", {"limit": "the products alone", "share": share}), ("bf16", {})):
             yield Row("train", f"{name}, {dtype}, limit {limit}", "pairs/s", BATCH / median(turns[dtype], "seconds"),
-                      "sentence-transformers fp32", theirs)
+                      "sentence-transformers fp32", theirs, **bound)
         yield Row("train", f"{name}, fp32, peak memory", "MB", median(turns["fp32"], "peak_rss") / 1e6, "sentence-transformers",
                   median(turns["peer"], "peak_rss") / 1e6)

@@ -1,0 +1,53 @@
+"""What the machine can do at most, and the matrix products of an encoder alone: what the shares of the table are shares of.
+
+Peaks are of all threads at once: float32 multiply-adds in registers, and reading and copying of memory far beyond the
+caches. Products are libtorch's, of the weights of the model's layers with as many tokens as encode and a training
+step take at once, and nothing else."""
+
+import json
+
+from side import Row, Worker, in_turns, median
+
+FORWARD_TOKENS = 4096  # in a batch of encode, and in a part of a cross-encoder's step
+STEP_TOKENS = 16384  # at most in a bi-encoder's step before it is cut into parts
+
+
+class Limits(Worker):
+    def __init__(self, context, threads=None):
+        super().__init__([context.build / "bench/bench_limits", threads or context.threads])
+        config = json.loads((context.needed(context.model, "model") / "config.json").read_text())
+        self.shape = [config[name] for name in ("num_hidden_layers", "hidden_size", "intermediate_size")]
+
+    def products(self, what, tokens, batch):
+        """The products of a "forward" pass of so many tokens, or of a "training" step: {"wall", "rate"}."""
+        return self(" ".join(map(str, [what, round(tokens), min(round(tokens), batch), *self.shape])))
+
+    def roofline(self, tokens, fma, read):
+        """The least time of a forward pass of so few tokens that the weights are read once: the longer of reading them
+        and doing the products' arithmetic (Williams et al. 2009, Roofline)."""
+        layers, hidden, intermediate = self.shape
+        weights = layers * (4 * hidden * hidden + 2 * hidden * intermediate)
+        return {"wall": max(4 * weights / self(read)["rate"], 2 * weights * tokens / self(fma)["rate"])}
+
+
+def peaks(context):
+    """Lines that ask for the peaks."""
+    megabytes = context.size(512, 256, 1)
+    return {"fma": f"fma {context.size(200, 100, 1)}", "read": f"read {megabytes}", "copy": f"copy {megabytes}"}
+
+
+def rows(context):
+    tokens = context.size(FORWARD_TOKENS, 2048, 64)
+    for threads in sorted({1, context.threads}):
+        with Limits(context, threads) as limits:
+            sides = {name: lambda line=line: limits(line) for name, line in peaks(context).items()}
+            sides |= {what: lambda what=what: limits.products(what, tokens, tokens) for what in ("forward", "training")}
+            turns = in_turns(sides, context.rounds)
+        rate = {name: median(results, "rate") / 1e9 for name, results in turns.items()}
+        name = f"{threads} thread{'s' * (threads > 1)}"
+        yield Row("limits", f"multiply-adds in float32 ({turns['fma'][0]['isa']}), {name}", "GFLOP/s", rate["fma"])
+        yield Row("limits", f"reading memory, {name}", "GB/s", rate["read"])
+        yield Row("limits", f"copying memory, {name}", "GB/s", rate["copy"])
+        for what, of in (("forward", "a forward pass"), ("training", "a training step")):
+            yield Row("limits", f"products of {of}, {tokens:,} tokens, {name}", "GFLOP/s", rate[what],
+                      limit="multiply-adds", share=rate[what] / rate["fma"])
