@@ -11,8 +11,8 @@ import random
 import statistics
 import subprocess
 
-from limits import FORWARD_TOKENS, Limits, peaks
-from side import Row, Worker, answer, in_turns, python_command, python_worker, require, run_program, timed
+from limits import FORWARD_TOKENS, Limits
+from side import Row, Worker, answer, in_turns, median, python_command, python_worker, require, run_program, timed
 
 RERANKED, BATCH, REPEATS = 50, 32, 20
 
@@ -127,9 +127,9 @@ def rows(context):
           python_worker("encoding", "onnxruntime", *graphs["theirs_int8.onnx"], *rest) as runtime_int8):
         sides = {"sentence-transformers": theirs, "ONNX Runtime fp32": runtime, "ONNX Runtime int8": runtime_int8}
         sides |= {dtype: lambda line, dtype=dtype: tandem(f"{line} {dtype}") for dtype in ("fp32", "bf16", "int8")}
-        tokens, lines = tandem("tokens fp32"), peaks(context)
+        tokens = tandem("tokens fp32")
         bounds = {"documents": ("the products alone", lambda: limits.products("forward", tokens["documents"], FORWARD_TOKENS)),
-                  "query": ("the roofline", lambda: limits.roofline(tokens["query"], lines["fma"], lines["read"]))}
+                  "query": ("the roofline", lambda: limits.roofline(tokens["query"]))}
         for line, what, count in (("query", "one short query", 1), ("rerank", f"{RERANKED} documents reranked", RERANKED),
                                   ("documents", f"{len(texts):,} documents, limit {limit}", len(texts))):
             repeats = REPEATS if line == "query" else 1
@@ -137,6 +137,7 @@ def rows(context):
             turns = in_turns({name: lambda side=side: several(side, line, repeats) for name, side in sides.items()}
                              | ({bound: least} if bound else {}), context.rounds)
             yield from compare(line, what, count, turns, bound)
+        yield limits.arithmetic("encode", f"{what}, fp32", tokens["documents"], median(turns["fp32"], "wall"), median(turns[bound], "peak"))
 
 
 def several(side, line, repeats):

@@ -12,22 +12,44 @@ FORWARD_TOKENS = 4096  # in a batch of encode, and in a part of a cross-encoder'
 STEP_TOKENS = 16384  # at most in a bi-encoder's step before it is cut into parts
 
 
+def shape_of(context):
+    """The model's layers, hidden size and intermediate size."""
+    config = json.loads((context.needed(context.model, "model") / "config.json").read_text())
+    return [config[name] for name in ("num_hidden_layers", "hidden_size", "intermediate_size")]
+
+
+def weights_of(layers, hidden, intermediate):
+    """In the products of all layers."""
+    return layers * (4 * hidden * hidden + 2 * hidden * intermediate)
+
+
 class Limits(Worker):
+    """bench_limits, for the model's shape."""
+
     def __init__(self, context, threads=None):
         super().__init__([context.build / "bench/bench_limits", threads or context.threads])
-        config = json.loads((context.needed(context.model, "model") / "config.json").read_text())
-        self.shape = [config[name] for name in ("num_hidden_layers", "hidden_size", "intermediate_size")]
+        self.shape, self.lines = shape_of(context), peaks(context)
+        self.weights = weights_of(*self.shape)
+
+    def peak(self, name):
+        return self(self.lines[name])["rate"]
 
     def products(self, what, tokens, batch):
-        """The products of a "forward" pass of so many tokens, or of a "training" step: {"wall", "rate"}."""
-        return self(" ".join(map(str, [what, round(tokens), min(round(tokens), batch), *self.shape])))
+        """The products of a "forward" pass of so many tokens, or of a "training" step: {"wall", "rate"}, and the peak rate
+        of multiply-adds."""
+        line = " ".join(map(str, [what, round(tokens), min(round(tokens), batch), *self.shape]))
+        return self(line) | {"peak": self.peak("fma")}
 
-    def roofline(self, tokens, fma, read):
+    def roofline(self, tokens):
         """The least time of a forward pass of so few tokens that the weights are read once: the longer of reading them
         and doing the products' arithmetic (Williams et al. 2009, Roofline)."""
-        layers, hidden, intermediate = self.shape
-        weights = layers * (4 * hidden * hidden + 2 * hidden * intermediate)
-        return {"wall": max(4 * weights / self(read)["rate"], 2 * weights * tokens / self(fma)["rate"])}
+        return {"wall": max(4 * self.weights / self.peak("read"), 2 * self.weights * tokens / self.peak("fma"))}
+
+    def arithmetic(self, part, what, tokens, seconds, peak):
+        """A row: the operations of the products of so many tokens in that time, beside the peak. A training step has three
+        products where a forward pass has one: three times its tokens."""
+        rate = 2 * self.weights * tokens / seconds
+        return Row(part, f"{what}, products' arithmetic", "GFLOP/s", rate / 1e9, limit="multiply-adds", share=rate / peak)
 
 
 def peaks(context):
@@ -40,7 +62,7 @@ def rows(context):
     tokens = context.size(FORWARD_TOKENS, 2048, 64)
     for threads in sorted({1, context.threads}):
         with Limits(context, threads) as limits:
-            sides = {name: lambda line=line: limits(line) for name, line in peaks(context).items()}
+            sides = {name: lambda line=line: limits(line) for name, line in limits.lines.items()}
             sides |= {what: lambda what=what: limits.products(what, tokens, tokens) for what in ("forward", "training")}
             turns = in_turns(sides, context.rounds)
         rate = {name: median(results, "rate") / 1e9 for name, results in turns.items()}

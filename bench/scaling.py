@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import json
 
-from limits import STEP_TOKENS
+from limits import STEP_TOKENS, shape_of, weights_of
 from search import unit_vectors
 from side import Row, Worker, in_turns, median, run_program
 from training import tandem_steps, write_groups
@@ -29,9 +29,8 @@ class Words:
 
 def operations(context, length):
     """Of a token in a forward pass."""
-    config = json.loads((context.needed(context.model, "model") / "config.json").read_text())
-    layers, hidden, intermediate = (config[name] for name in ("num_hidden_layers", "hidden_size", "intermediate_size"))
-    return layers * (2 * (4 * hidden * hidden + 2 * hidden * intermediate) + 4 * hidden * length)
+    layers, hidden, _ = shape = shape_of(context)
+    return 2 * weights_of(*shape) + 4 * layers * hidden * length
 
 
 def series(what, unit, points):
@@ -56,9 +55,9 @@ def lengths(context):
 
 
 def steps_side(context, words, length, batch, threads):
-    """Steps over pairs of two texts of the same length."""
+    """Two steps over pairs of two texts of the same length, of which the second counts."""
     groups = context.folder / f"groups-{length}-{batch}.jsonl"
-    write_groups(groups, [[words.text(length), words.text(length)] for _ in range(3 * batch)])
+    write_groups(groups, [[words.text(length), words.text(length)] for _ in range(2 * batch)])
 
     def measure():
         result = tandem_steps(context, "bi", "fp32", groups, length, batch=batch, threads=threads)
@@ -86,8 +85,8 @@ def training_rows(context, words):
 
 
 def encoding_side(context, words, length, threads, workers):
-    tokens, path = context.size(32768, 32768, 4096), context.folder / f"encoded-{length}.txt"
-    path.write_text("".join(f"{words.text(length)}\n" for _ in range(1 + tokens // length)))  # the first is a query
+    path, count = context.folder / f"encoded-{length}.txt", max(64, context.size(16384, 16384, 512) // length)
+    path.write_text("".join(f"{words.text(length)}\n" for _ in range(1 + count)))  # the first is a query
     worker = workers.enter_context(Worker([context.build / "bench/bench_encode", context.model, context.model, path, threads,
                                            length], TANDEM_CACHE="off"))
     tokens = worker("tokens fp32")["documents"]

@@ -96,8 +96,8 @@ def steps_and_products(context, limits, kind, groups, limit):
     """Also the seconds of the products of such a step; the first time they are computed counts for nothing."""
     result = tandem_steps(context, kind, "fp32", groups, limit)
     batch = STEP_TOKENS if kind == "bi" else FORWARD_TOKENS
-    products = [limits.products("training", result["tokens"], batch)["wall"] for _ in range(2)]
-    return result | {"products": products[1]}
+    products = [limits.products("training", result["tokens"], batch) for _ in range(2)][1]
+    return result | {"products": products["wall"], "peak": products["peak"]}
 
 
 def rows(context):
@@ -121,10 +121,12 @@ def rows(context):
             turns = in_turns({"fp32": lambda: steps_and_products(context, limits, kind, groups, limit),
                               "bf16": lambda: tandem_steps(context, kind, "bf16", groups, limit), "peer": peer},
                              context.size(5, 1, 1), warm=0)
+        fp32 = {name: median(turns["fp32"], name) for name in turns["fp32"][0]}
         theirs = BATCH / median(turns["peer"], "seconds")
-        share = median(turns["fp32"], "products") / median(turns["fp32"], "seconds")
+        share = fp32["products"] / fp32["seconds"]
         for dtype, bound in (("fp32", {"limit": "the products alone", "share": share}), ("bf16", {})):
             yield Row("train", f"{name}, {dtype}, limit {limit}", "pairs/s", BATCH / median(turns[dtype], "seconds"),
                       "sentence-transformers fp32", theirs, **bound)
-        yield Row("train", f"{name}, fp32, peak memory", "MB", median(turns["fp32"], "peak_rss") / 1e6, "sentence-transformers",
+        yield limits.arithmetic("train", f"{name}, fp32", 3 * fp32["tokens"], fp32["seconds"], fp32["peak"])
+        yield Row("train", f"{name}, fp32, peak memory", "MB", fp32["peak_rss"] / 1e6, "sentence-transformers",
                   median(turns["peer"], "peak_rss") / 1e6)
