@@ -2,9 +2,9 @@
  * and prints a JSON object.
  *   fma MILLISECONDS: float32 multiply-adds in registers, of the widest instructions that the CPU has, for so long
  *   read MEGABYTES, copy MEGABYTES: so much memory read; so much copied, where reading and writing both count
- *   forward|training TOKENS BATCH LAYERS HIDDEN INTERMEDIATE: libtorch's products of TOKENS tokens, BATCH at a time, with
- *   the weights of an encoder's layers: of a forward pass, or of a training step, where each product has two more, the
- *   gradients of its input and of its weight. Nothing else is done: no bias, no attention.
+ *   forward|training TOKENS BATCH PRODUCTS HIDDEN INTERMEDIATE: libtorch's products of TOKENS tokens, BATCH at a time, with
+ *   the first PRODUCTS weights of an encoder's layers, four in each: of a forward pass, or of a training step, where each
+ *   product has two more, the gradients of its input and of its weight. Nothing else is done: no bias, no attention.
  * bench/limits.py drives this. */
 #include <stdint.h>
 #include <stdio.h>
@@ -115,7 +115,7 @@ typedef struct {
 } linear;
 
 typedef struct {
-    size_t batch, layers, hidden, intermediate;
+    size_t batch, products, hidden, intermediate;
 } shape;
 
 /* What is multiplied, made anew when another shape is asked for. */
@@ -123,7 +123,7 @@ typedef struct {
     shape shape;
     linear linears[LINEARS];
     tandem_tensor *inputs[LINEARS], *gradients[LINEARS]; /* [batch, depth] and [batch, width] */
-    tandem_tensor **weights;                             /* [layers * LINEARS], each [width, depth] */
+    tandem_tensor **weights;                             /* [products], each [width, depth] */
 } factors;
 
 static void free_factors(factors *f)
@@ -132,7 +132,7 @@ static void free_factors(factors *f)
         tandem_tensor_free(f->inputs[i]);
         tandem_tensor_free(f->gradients[i]);
     }
-    for (size_t i = 0; f->weights != NULL && i < f->shape.layers * LINEARS; i++) {
+    for (size_t i = 0; f->weights != NULL && i < f->shape.products; i++) {
         tandem_tensor_free(f->weights[i]);
     }
     free(f->weights);
@@ -160,7 +160,7 @@ static int make_factors(factors *f, shape s)
     int64_t hidden = (int64_t)s.hidden, inner = (int64_t)s.intermediate, rows = (int64_t)s.batch;
     free_factors(f);
     *f = (factors){s, {{3 * hidden, hidden}, {hidden, hidden}, {inner, hidden}, {hidden, inner}}, {0}, {0},
-                   tandem_alloc(s.layers * LINEARS, sizeof *f->weights)};
+                   tandem_alloc(s.products, sizeof *f->weights)};
     if (f->weights == NULL) {
         return TANDEM_ERROR;
     }
@@ -168,7 +168,7 @@ static int make_factors(factors *f, shape s)
         TANDEM_TRY(make_matrix(&f->inputs[i], rows, f->linears[i].depth));
         TANDEM_TRY(make_matrix(&f->gradients[i], rows, f->linears[i].width));
     }
-    for (size_t i = 0; i < s.layers * LINEARS; i++) {
+    for (size_t i = 0; i < s.products; i++) {
         TANDEM_TRY(make_matrix(&f->weights[i], f->linears[i % LINEARS].width, f->linears[i % LINEARS].depth));
     }
     return TANDEM_OK;
@@ -193,7 +193,7 @@ static int multiply_all(const factors *f, size_t tokens, bool training)
 {
     for (size_t done = 0; done < tokens; done += f->shape.batch) {
         size_t rows = tokens - done < f->shape.batch ? tokens - done : f->shape.batch;
-        for (size_t i = 0; i < f->shape.layers * LINEARS; i++) {
+        for (size_t i = 0; i < f->shape.products; i++) {
             TANDEM_TRY(tandem_scope_begin()); /* results are freed here, and their memory is used again */
             int rc = multiply(f, i, (int64_t)rows, training);
             tandem_scope_end();
@@ -212,8 +212,8 @@ static int measure_products(factors *f, shape s, size_t tokens, bool training)
     double wall = tandem_seconds(), weights = 0;
     TANDEM_TRY(multiply_all(f, tokens, training));
     wall = tandem_seconds() - wall;
-    for (size_t i = 0; i < LINEARS; i++) {
-        weights += (double)(f->linears[i].width * f->linears[i].depth) * (double)s.layers;
+    for (size_t i = 0; i < s.products; i++) {
+        weights += (double)(f->linears[i % LINEARS].width * f->linears[i % LINEARS].depth);
     }
     double operations = 2 * weights * (double)tokens * (training ? 3 : 1);
     printf("{\"wall\": %.6f, \"rate\": %.6g}\n", wall, operations / wall);
@@ -227,7 +227,7 @@ static int answer(factors *f, const char *text)
     char what[16];
     size_t n = 0;
     shape s = {0};
-    int fields = sscanf(text, "%15s %zu %zu %zu %zu %zu", what, &n, &s.batch, &s.layers, &s.hidden, &s.intermediate);
+    int fields = sscanf(text, "%15s %zu %zu %zu %zu %zu", what, &n, &s.batch, &s.products, &s.hidden, &s.intermediate);
     bool training = strcmp(what, "training") == 0, copies = strcmp(what, "copy") == 0;
     if (fields == 2 && strcmp(what, "fma") == 0) {
         measure_fma((double)n / 1e3);

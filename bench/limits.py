@@ -18,17 +18,20 @@ def shape_of(context):
     return [config[name] for name in ("num_hidden_layers", "hidden_size", "intermediate_size")]
 
 
-def weights_of(layers, hidden, intermediate):
-    """In the products of all layers."""
-    return layers * (4 * hidden * hidden + 2 * hidden * intermediate)
+def weights_of(products, hidden, intermediate):
+    """In the first `products`, layer by layer: query, key and value as one; attention's output; up; down."""
+    sizes = (3 * hidden * hidden, hidden * hidden, hidden * intermediate, hidden * intermediate)
+    return sum(sizes[i % 4] for i in range(products))
 
 
 class Limits(Worker):
-    """bench_limits, for the model's shape."""
+    """bench_limits, for the model's shape. With `one_token` pooling reads one token of a text, and of the last layer only
+    query, key and value are computed for all."""
 
-    def __init__(self, context, threads=None):
+    def __init__(self, context, threads=None, one_token=False):
         super().__init__([context.build / "bench/bench_limits", threads or context.threads])
-        self.shape, self.lines = shape_of(context), peaks(context)
+        layers, *sizes = shape_of(context)
+        self.shape, self.lines = [4 * layers - 3 * one_token, *sizes], peaks(context)
         self.weights = weights_of(*self.shape)
 
     def peak(self, name):

@@ -29,8 +29,8 @@ class Words:
 
 def operations(context, length):
     """Of a token in a forward pass."""
-    layers, hidden, _ = shape = shape_of(context)
-    return 2 * weights_of(*shape) + 4 * layers * hidden * length
+    layers, hidden, intermediate = shape_of(context)
+    return 2 * weights_of(4 * layers, hidden, intermediate) + 4 * layers * hidden * length
 
 
 def series(what, unit, points):

@@ -117,7 +117,7 @@ def rows(context):
         groups = context.folder / f"{kind}.jsonl"
         write_groups(groups, taken)
         with python_worker("training", kind, context.model, path, context.threads, limit, steps, context.folder / "st",
-                           TOKENIZERS_PARALLELISM="true", HF_HUB_OFFLINE="1") as peer, Limits(context) as limits:
+                           TOKENIZERS_PARALLELISM="true", HF_HUB_OFFLINE="1") as peer, Limits(context, one_token=kind == "cross") as limits:
             turns = in_turns({"fp32": lambda: steps_and_products(context, limits, kind, groups, limit),
                               "bf16": lambda: tandem_steps(context, kind, "bf16", groups, limit), "peer": peer},
                              context.size(5, 1, 1), warm=0)
