@@ -1,7 +1,7 @@
 /* search.c - exact maximum inner product search.
  *
- * Scores of a block of queries and a tile of documents come from one matrix product, or, for few queries,
- * from inner products at the speed of memory. Their last bits depend on the library, the tile's shape and
+ * Scores of a block of queries and a tile of documents come from matrix products, each sifted while it is in the
+ * cache, or, for few queries, from inner products at the speed of memory. Their last bits depend on the tile's shape and
  * the CPU, and a smaller copy of the documents (index.c) has fewer of them, so they only choose candidates:
  * whoever may be among the k best within the scores' error is scored again by tandem_dot, and only that score
  * counts. The result is the exact top k of tandem_dot: equal rows have equal scores, and tiles, threads, the
@@ -16,7 +16,7 @@
 #include "mining/index.h"
 #include "mining/reservoir.h"
 #include "mining/select.h"
-#include "model/torch/shim.h"
+#include "model/kernels/kernels.h"
 #include "tandem/log.h"
 #include "tandem/machine.h"
 #include "tandem/memory.h"
@@ -25,8 +25,10 @@
 enum {
     FEW_QUERIES = 8, /* up to these a matrix product is the slower way */
     QUERY_BLOCK = 1024,
-    TILE_SCORES = 1 << 19, /* of a block of queries and a thread's tile of documents: 2 MB */
-    LEAST_WIDTH = 64,      /* of a tile */
+    FEW_SCORES = 1 << 19,   /* of few queries and a tile of documents: 2 MB */
+    PRODUCT_ROWS = 64,      /* queries of a product */
+    TILE_FLOATS = 96 << 10, /* of a product's tile of documents, which stays in the second-level cache */
+    TILE_UNIT = 48,         /* its width is a multiple of this, where there are as many: of the panels of every CPU */
     BLOCK_ROOM = 1 << 22,  /* of the reservoirs of a block, at most: 32 MB */
     CACHE_LINE = 64,
 };
@@ -40,7 +42,8 @@ typedef struct {
 
 /* What a thread has to itself. */
 typedef struct {
-    float *tile;                  /* [TILE_SCORES] */
+    float *scores;                /* [rows of a product, width of a tile] */
+    float *panels;                /* a tile laid out for products */
     tandem_candidate *candidates; /* [room of a reservoir] */
 } scratch;
 
@@ -57,6 +60,11 @@ typedef struct {
     bucket *buckets;    /* [block] */
     scratch *scratches; /* [threads] */
 } search;
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
 
 /* The error of an inner product of n terms in float, in any order of summation, is at
  * most n u / (1 - n u) * |a| |b| (Higham, Accuracy and Stability of Numerical
@@ -129,43 +137,56 @@ static void take_row(const search *s, tandem_reservoir *r, const float *query, c
     }
 }
 
+/* Those of a tile for queries first_query .. first_query + count of the block, whose scores the thread has. */
+static void take_rows(const search *s, const float *queries, size_t first_query, size_t count, size_t first, size_t width)
+{
+    const scratch *own = &s->scratches[omp_get_thread_num()];
+    for (size_t i = 0; i < count; i++) {
+        size_t q = first_query + i;
+        omp_set_lock(&s->buckets[q].lock);
+        take_row(s, &s->buckets[q].reservoir, queries + q * s->index->dim, own->scores + i * width, first, width, own->candidates);
+        omp_unset_lock(&s->buckets[q].lock);
+    }
+}
+
 /* The documents first .. first + width for `count` queries. */
-static int search_tile(const search *s, const float *queries, size_t count, size_t first, size_t width)
+static void search_tile(const search *s, const float *queries, size_t count, size_t first, size_t width)
 {
     const tandem_index *index = s->index;
+    const tandem_kernels *kernels = tandem_kernels_best();
     size_t thread = (size_t)omp_get_thread_num(), dim = index->dim;
     const scratch *own = &s->scratches[thread];
     if (s->few) {
-        tandem_index_dots(index, queries, count, first, width, own->tile);
-    } else {
-        TANDEM_TRY(tandem_sgemm_nt((int64_t)count, (int64_t)width, (int64_t)dim, queries, (int64_t)dim,
-                                   index->documents + first * dim, (int64_t)dim, own->tile, (int64_t)width));
+        tandem_index_dots(index, queries, count, first, width, own->scores);
+        take_rows(s, queries, 0, count, first, width);
+        return;
     }
-    /* Each thread begins with another query, so that they seldom wait for each other. */
-    for (size_t i = 0, q = thread * count / s->threads; i < count; i++, q = q + 1 < count ? q + 1 : 0) {
-        omp_set_lock(&s->buckets[q].lock);
-        take_row(s, &s->buckets[q].reservoir, queries + q * dim, own->tile + q * width, first, width, own->candidates);
-        omp_unset_lock(&s->buckets[q].lock);
+    kernels->float_lay_out((tandem_extent){dim, width, 1}, index->documents + first * dim, true, own->panels);
+    tandem_laid_out tile = {TANDEM_FP32, dim, width, own->panels, NULL, NULL};
+    /* Each thread begins with other queries, so that they seldom wait for each other. */
+    size_t products = (count + PRODUCT_ROWS - 1) / PRODUCT_ROWS;
+    for (size_t i = 0; i < products; i++) {
+        size_t q = (i + thread * products / s->threads) % products * PRODUCT_ROWS, rows = least(count - q, PRODUCT_ROWS);
+        kernels->float_multiply(rows, &tile, queries + q * dim, own->scores);
+        take_rows(s, queries, q, rows, first, width);
     }
-    return TANDEM_OK;
 }
 
 /* All documents for queries first .. first + count. */
 static int search_block(const search *s, size_t first, size_t count)
 {
     const float *queries = s->queries + first * s->index->dim;
-    int failed = 0;
-#pragma omp parallel for schedule(dynamic) num_threads((int)s->threads) reduction(| : failed)
+#pragma omp parallel for schedule(dynamic) num_threads((int)s->threads)
     for (size_t document = 0; document < s->index->count; document += s->width) {
         size_t left = s->index->count - document;
-        if (!failed && !tandem_interrupted()) {
-            failed |= search_tile(s, queries, count, document, left < s->width ? left : s->width) < 0;
+        if (!tandem_interrupted()) {
+            search_tile(s, queries, count, document, least(left, s->width));
         }
     }
     if (tandem_interrupted()) {
         return tandem_error_code(TANDEM_INTERRUPTED, "interrupted while searching");
     }
-    return failed ? tandem_error("a matrix product failed") : TANDEM_OK;
+    return TANDEM_OK;
 }
 
 static void set_hits(tandem_hits *out, const search *s, size_t first, size_t count)
@@ -201,17 +222,19 @@ static int search_all(tandem_hits *out, const search *s)
     return rc;
 }
 
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Blocks of queries as large as a product wants them, and tiles that keep every thread busy. */
+/* Blocks of queries that a tile of documents is laid out for once, and tiles that keep every thread busy. */
 static void divide(search *s, size_t queries)
 {
     size_t most = BLOCK_ROOM / tandem_reservoir_room(s->k), share = s->index->count / (4 * s->threads);
     s->block = least(queries, least(QUERY_BLOCK, most < 1 ? 1 : most));
-    s->width = least(TILE_SCORES / s->block, share < LEAST_WIDTH ? LEAST_WIDTH : share);
+    s->width = least(s->few ? FEW_SCORES / s->block : TILE_FLOATS / s->index->dim, share) / TILE_UNIT * TILE_UNIT;
+    s->width = s->width < TILE_UNIT ? TILE_UNIT : s->width;
+}
+
+/* The first cache line that begins at or after `memory`: a vector that lies across two costs two loads. */
+static void *aligned(char *memory)
+{
+    return memory + (CACHE_LINE - (uintptr_t)memory % CACHE_LINE) % CACHE_LINE;
 }
 
 static int search_within(tandem_hits *out, search *s)
@@ -223,12 +246,14 @@ static int search_within(tandem_hits *out, search *s)
     s->scratches = tandem_alloc(s->threads, sizeof *s->scratches);
     float *scores = tandem_alloc(s->block * room, sizeof *scores);
     uint32_t *documents = tandem_alloc(s->block * room, sizeof *documents);
-    float *tiles = tandem_alloc(s->threads * TILE_SCORES, sizeof *tiles);
+    size_t tile_scores = (s->few ? s->block : PRODUCT_ROWS) * s->width, tile_panels = s->few ? 0 : s->index->dim * s->width;
+    char *tiles = tandem_alloc(s->threads * (tile_scores + tile_panels) + CACHE_LINE / sizeof(float), sizeof(float));
     tandem_candidate *candidates = tandem_alloc(s->threads * room, sizeof *candidates);
     int rc = TANDEM_ERROR;
     if (s->buckets && s->scratches && scores && documents && tiles && candidates) {
         for (size_t t = 0; t < s->threads; t++) {
-            s->scratches[t] = (scratch){tiles + t * TILE_SCORES, candidates + t * room};
+            float *own = (float *)aligned(tiles) + t * (tile_scores + tile_panels);
+            s->scratches[t] = (scratch){own, own + tile_scores, candidates + t * room};
         }
         for (size_t q = 0; q < s->block; q++) {
             s->buckets[q].reservoir.scores = scores + q * room;
@@ -267,7 +292,6 @@ int tandem_index_search(tandem_hits *out, const tandem_index *index, const float
     if (nq == 0 || index->count == 0) {
         return TANDEM_OK;
     }
-    TANDEM_TRY(tandem_torch_init());
     double longest, *norms = tandem_alloc(nq, sizeof *norms);
     int rc = norms ? tandem_row_norms(norms, &longest, queries, nq, index->dim, "query") : TANDEM_ERROR;
     TANDEM_TRY_GOTO(rc, done, rc);
