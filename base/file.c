@@ -176,6 +176,15 @@ int tandem_map_open(tandem_map *out, const char *path)
     return rc;
 }
 
+void tandem_map_release(const void *data, size_t bytes)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)data, end = (first + bytes) / page * page;
+    first = (first + page - 1) / page * page;
+    if (first < end) {
+        madvise((void *)first, end - first, MADV_DONTNEED); /* advice: nothing is lost where it fails */
+    }
+}
+
 void tandem_map_close(tandem_map *map)
 {
     if (map && map->data) {

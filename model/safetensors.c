@@ -338,7 +338,7 @@ static float float_from_half(uint16_t half)
  * machine that this is built for, as the assertion below makes sure. */
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "safetensors.c copies little-endian floats as they are");
 
-int tandem_safetensor_read_f32(const tandem_safetensor *tensor, float *out)
+static int convert(const tandem_safetensor *tensor, float *out)
 {
     const unsigned char *data = tensor->data;
     switch (tensor->dtype) {
@@ -365,6 +365,13 @@ int tandem_safetensor_read_f32(const tandem_safetensor *tensor, float *out)
     default:
         return tandem_error("tensor \"%s\" holds %s, expected F32, F16, BF16 or F64", tensor->name, dtypes[tensor->dtype].name);
     }
+}
+
+int tandem_safetensor_read_f32(const tandem_safetensor *tensor, float *out)
+{
+    int rc = convert(tensor, out);
+    tandem_map_release(tensor->data, tensor->bytes); /* else a model is in memory twice while it is read */
+    return rc;
 }
 
 /* ---- writing ---------------------------------------------------------------------- */

@@ -44,6 +44,8 @@ typedef struct {
 
 /* Read-only map of a regular file; an empty file gives size 0. */
 int tandem_map_open(tandem_map *out, const char *path);
+/* Bytes of a map that are done with leave the process's memory; whoever reads them again gets them from the file. */
+void tandem_map_release(const void *data, size_t bytes);
 void tandem_map_close(tandem_map *map); /* NULL or closed is fine */
 
 /* ---- lines ----------------------------------------------------------------- */
