@@ -63,6 +63,28 @@ static void assert_refused(const char *header, size_t data, const char *expected
 
 #define TENSOR(name, dtype, shape, begin, end) "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":[" #begin "," #end "]}"
 
+/* What was read is given back to the system: it is there again, and so is what lies beside it. */
+static void reads_again(void **state)
+{
+    (void)state;
+    enum { LARGE = 9000, SMALL = 5, DATA = 4 * (LARGE + 2 * SMALL) };
+    static unsigned char bytes[DATA + 1024];
+    static float out[LARGE];
+    tandem_safetensors *file = NULL;
+    size_t size = build(bytes, "{" TENSOR("a", "F32", "[5]", 0, 20) "," TENSOR("b", "F32", "[9000]", 20, 36020) "," TENSOR("c", "F32", "[5]", 36020, 36040) "}   ", DATA);
+    assert_int_equal(open_bytes(&file, bytes, size), 0);
+    for (int again = 0; again < 2; again++) {
+        const unsigned char *expected = bytes + size - DATA;
+        for (size_t i = 0; i < 3; i++) {
+            const tandem_safetensor *tensor = tandem_safetensors_at(file, i);
+            assert_int_equal(tandem_safetensor_read_f32(tensor, out), 0);
+            assert_memory_equal(out, expected, tensor->bytes);
+            expected += tensor->bytes;
+        }
+    }
+    tandem_safetensors_close(file);
+}
+
 static void reads_tensors_in_offset_order(void **state)
 {
     (void)state;
@@ -240,6 +262,7 @@ static void reads_and_refuses_the_fixtures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reads_again),
         cmocka_unit_test(reads_tensors_in_offset_order),
         cmocka_unit_test(refuses_what_the_rules_refuse),
         cmocka_unit_test(refuses_lying_lengths),
