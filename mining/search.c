@@ -16,7 +16,7 @@
 #include "mining/index.h"
 #include "mining/reservoir.h"
 #include "mining/select.h"
-#include "model/kernels/kernels.h"
+#include "model/kernels/search.h"
 #include "tandem/log.h"
 #include "tandem/machine.h"
 #include "tandem/memory.h"
@@ -153,7 +153,7 @@ static void take_rows(const search *s, const float *queries, size_t first_query,
 static void search_tile(const search *s, const float *queries, size_t count, size_t first, size_t width)
 {
     const tandem_index *index = s->index;
-    const tandem_kernels *kernels = tandem_kernels_best();
+    const tandem_search_kernels *kernels = tandem_search_kernels_best();
     size_t thread = (size_t)omp_get_thread_num(), dim = index->dim;
     const scratch *own = &s->scratches[thread];
     if (s->few) {
@@ -161,13 +161,12 @@ static void search_tile(const search *s, const float *queries, size_t count, siz
         take_rows(s, queries, 0, count, first, width);
         return;
     }
-    kernels->float_lay_out((tandem_extent){dim, width, 1}, index->documents + first * dim, true, own->panels);
-    tandem_laid_out tile = {TANDEM_FP32, dim, width, own->panels, NULL, NULL};
+    kernels->rows_lay_out(index->documents + first * dim, width, dim, own->panels);
     /* Each thread begins with other queries, so that they seldom wait for each other. */
     size_t products = (count + PRODUCT_ROWS - 1) / PRODUCT_ROWS;
     for (size_t i = 0; i < products; i++) {
         size_t q = (i + thread * products / s->threads) % products * PRODUCT_ROWS, rows = least(count - q, PRODUCT_ROWS);
-        kernels->float_multiply(rows, &tile, queries + q * dim, own->scores);
+        kernels->rows_multiply(queries + q * dim, rows, own->panels, width, dim, own->scores);
         take_rows(s, queries, q, rows, first, width);
     }
 }

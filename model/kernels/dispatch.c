@@ -36,6 +36,8 @@
     ENTRY(rows_dot, isa)                \
     ENTRY(rows_dot_bfloat16, isa)       \
     ENTRY(rows_dot_int8, isa)           \
+    ENTRY(rows_lay_out, isa)            \
+    ENTRY(rows_multiply, isa)           \
     ENTRY(scores_keep, isa)             \
     ENTRY(scores_count, isa)            \
     ENTRY(dot_exact, isa)

@@ -4,6 +4,7 @@
 #include "model/kernels/chunks.h"
 #include "model/kernels/float32.h"
 #include "model/kernels/kernels.h"
+#include "model/kernels/search.h"
 
 /* Of a gradient: ROW_BLOCK columns of the left matrix and DEPTH of their rows stay in the second-level cache. */
 enum { ROW_BLOCK = 48, DEPTH = TANDEM_GRADIENT_DEPTH };
@@ -11,6 +12,8 @@ enum { ROW_BLOCK = 48, DEPTH = TANDEM_GRADIENT_DEPTH };
 tandem_float_lay_out_fn TANDEM_KERNEL(float_lay_out);
 tandem_float_multiply_fn TANDEM_KERNEL(float_multiply);
 tandem_float_gradient_fn TANDEM_KERNEL(float_gradient);
+tandem_rows_lay_out_fn TANDEM_KERNEL(rows_lay_out);
+tandem_rows_multiply_fn TANDEM_KERNEL(rows_multiply);
 
 /* Row k of [depth, width] into panels, each [depth, its columns rounded up to whole vectors]. */
 static void lay_out_row(const float *row, size_t k, size_t depth, size_t width, float *to) {
@@ -83,4 +86,16 @@ void TANDEM_KERNEL(float_gradient)(tandem_extent extent, size_t depth, const flo
             float_multiply_panels(count, deep, width, (float_left){block, 1, ROW_BLOCK}, scratch, c + first * width, width, true);
         }
     }
+}
+
+/* ---- for search ------------------------------------------------------------------------- */
+
+void TANDEM_KERNEL(rows_lay_out)(const float *rows, size_t count, size_t dim, float *to) {
+    for (size_t first = 0; first < count; first += PANEL) {
+        lay_out_transposed(rows + first * dim, dim, least_of(count - first, PANEL), to + first * dim);
+    }
+}
+
+void TANDEM_KERNEL(rows_multiply)(const float *queries, size_t count, const float *laid_out, size_t row_count, size_t dim, float *scores) {
+    float_multiply_panels(count, dim, row_count, (float_left){queries, dim, 1}, laid_out, scores, row_count, false);
 }

@@ -19,6 +19,11 @@ typedef void tandem_rows_dot_fn(const float *queries, size_t count, const float 
 typedef void tandem_rows_dot_bfloat16_fn(const float *queries, size_t count, const uint16_t *rows, size_t row_count, size_t dim, float *scores);
 typedef void tandem_rows_dot_int8_fn(const float *queries, size_t count, const int8_t *rows, const float *scales, size_t row_count, size_t dim, float *scores);
 
+/* to = `count` rows laid out for many queries: dim times count rounded up to 16. */
+typedef void tandem_rows_lay_out_fn(const float *rows, size_t count, size_t dim, float *to);
+/* The scores of rows that are laid out, as those of tandem_rows_dot_fn. */
+typedef void tandem_rows_multiply_fn(const float *queries, size_t count, const float *laid_out, size_t row_count, size_t dim, float *scores);
+
 /* Copies the scores that are at least `least`, in order, with the names of their documents, and returns
  * their number. `documents` NULL: the names are first, first + 1 ... `to_*` have room for
  * TANDEM_SIFT_SLACK more than are kept, and may be where the scores came from. */
@@ -36,6 +41,8 @@ typedef struct {
     tandem_rows_dot_fn *rows_dot;
     tandem_rows_dot_bfloat16_fn *rows_dot_bfloat16;
     tandem_rows_dot_int8_fn *rows_dot_int8;
+    tandem_rows_lay_out_fn *rows_lay_out;
+    tandem_rows_multiply_fn *rows_multiply;
     tandem_scores_keep_fn *scores_keep;
     tandem_scores_count_fn *scores_count;
     tandem_dot_exact_fn *dot_exact;

@@ -45,6 +45,13 @@ static void check_rows(const tandem_search_kernels *kernels, tandem_random *rand
     for (size_t i = 0; i < QUERIES * ROWS; i++) {
         check_dot(scores[i], queries + i / ROWS * dim, rows + i % ROWS * dim, dim);
     }
+    float *laid_out = floats((ROWS + 15) / 16 * 16 * dim);
+    kernels->rows_lay_out(rows, ROWS, dim, laid_out);
+    kernels->rows_multiply(queries, QUERIES, laid_out, ROWS, dim, scores);
+    for (size_t i = 0; i < QUERIES * ROWS; i++) {
+        check_dot(scores[i], queries + i / ROWS * dim, rows + i % ROWS * dim, dim);
+    }
+    free(laid_out);
     for (size_t i = 0; i < ROWS * dim; i++) {
         halves[i] = upper_half(rows[i]);
         copies[i] = value_of(halves[i]);
