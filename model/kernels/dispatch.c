@@ -19,12 +19,12 @@
     ENTRY(rows_scatter, isa)            \
     ENTRY(segment_sum, isa)             \
     ENTRY(segment_spread, isa)          \
-    ENTRY(product_lay_out, isa)         \
-    ENTRY(product, isa)                 \
-    ENTRY(product_gradient, isa)        \
     ENTRY(float_lay_out, isa)           \
     ENTRY(float_multiply, isa)          \
     ENTRY(float_gradient, isa)          \
+    ENTRY(bf16_lay_out, isa)            \
+    ENTRY(bf16_multiply, isa)           \
+    ENTRY(bf16_gradient, isa)           \
     ENTRY(int8_words, isa)              \
     ENTRY(int8_lay_out, isa)            \
     ENTRY(int8_quantize, isa)           \

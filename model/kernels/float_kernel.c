@@ -7,7 +7,7 @@
 #include "model/kernels/search.h"
 
 /* Of a gradient: ROW_BLOCK columns of the left matrix and DEPTH of their rows stay in the second-level cache. */
-enum { ROW_BLOCK = 48, DEPTH = TANDEM_GRADIENT_DEPTH };
+enum { ROW_BLOCK = 48, DEPTH = TANDEM_FLOAT_DEPTH };
 
 tandem_float_lay_out_fn TANDEM_KERNEL(float_lay_out);
 tandem_float_multiply_fn TANDEM_KERNEL(float_multiply);

@@ -10,7 +10,7 @@
  * the same for every instruction set, and so is the rest: this file is compiled without fused multiply-adds
  * of floats.
  *
- * The weights come in panels of TILE_VECTORS vectors of columns, as in product_kernel.c: a panel of a few hundred
+ * The weights come in panels of TILE_VECTORS vectors of columns, as in bf16_kernel.c: a panel of a few hundred
  * rows stays in the first-level cache while the rows of activations pass by.
  */
 #include <string.h>

@@ -170,36 +170,12 @@ typedef void tandem_segment_sum_fn(tandem_extent extent, const float *x, const i
 /* Its backward pass: d_x[row] = scale[s] * (row's count) * d_out[s]. */
 typedef void tandem_segment_spread_fn(tandem_extent extent, const float *d_out, const int32_t *offsets, const double *scale, bool ramp, float *d_x);
 
-/* ---- products in bfloat16 ---------------------------------------------------------------- */
-/* Both factors are rounded to bfloat16, to the nearest, and the products summed in float32,
- * in an order that depends on the sizes alone. What is laid out for one instruction set is
- * for its functions only. */
-
-/* Numbers of the summed dimension that are laid out together. */
-enum { TANDEM_PRODUCT_DEPTH = 512 };
-
-/* Words of a laid-out matrix [depth, width], for every set. */
-static inline size_t tandem_product_words(size_t depth, size_t width) {
-    return (depth + 1) / 2 * ((width + 15) / 16 * 16);
-}
-
-/* to = the right factor [depth, width] = extent's rows and width, laid out; `from` is it, or
- * with `transposed` its transpose [width, depth]. */
-typedef void tandem_product_lay_out_fn(tandem_extent extent, const float *from, bool transposed, uint32_t *to);
-
-/* c = a [rows, depth] * b, which is laid out; extent: of c. */
-typedef void tandem_product_fn(tandem_extent extent, size_t depth, const float *a, const uint32_t *b, float *c);
-
-/* c += a^T * b with a [depth, rows] and b [depth, width], extent of c: the gradient of a
- * weight. scratch: tandem_product_words(TANDEM_PRODUCT_DEPTH, width). */
-typedef void tandem_product_gradient_fn(tandem_extent extent, size_t depth, const float *a, const float *b, uint32_t *scratch, float *c);
-
-/* ---- products of rows with weights laid out ------------------------------------------------- */
+/* ---- products with what is laid out ------------------------------------------------- */
 /* A weight as products read it, laid out for the kernels of one set. */
 typedef struct {
     tandem_precision precision; /* fp32, bf16 or int8 */
     size_t depth, width;
-    const void *data;           /* by tandem_float_lay_out_fn, tandem_product_lay_out_fn or tandem_int8_lay_out_fn */
+    const void *data;           /* by tandem_float_lay_out_fn, tandem_bf16_lay_out_fn or tandem_int8_lay_out_fn */
     const float *scales, *sums; /* int8: [width], what a column's codes are multiplied by, and the sum of the column so made */
 } tandem_laid_out;
 
@@ -211,11 +187,29 @@ typedef void tandem_float_lay_out_fn(tandem_extent extent, const float *from, bo
 typedef void tandem_float_multiply_fn(size_t rows, const tandem_laid_out *b, const float *x, float *c);
 
 /* Numbers of the summed dimension that a gradient takes at once. */
-enum { TANDEM_GRADIENT_DEPTH = 1024 };
+enum { TANDEM_FLOAT_DEPTH = 1024 };
 
-/* c += a^T * b with a [depth, rows] and b [depth, width], extent of c: the gradient of a weight. scratch: TANDEM_GRADIENT_DEPTH
+/* c += a^T * b with a [depth, rows] and b [depth, width], extent of c: the gradient of a weight. scratch: TANDEM_FLOAT_DEPTH
  * times the width rounded up to 16. */
 typedef void tandem_float_gradient_fn(tandem_extent extent, size_t depth, const float *a, const float *b, float *scratch, float *c);
+
+/* In bfloat16 both factors are rounded, to the nearest, and the products summed in float32, in an order that depends on
+ * the sizes alone. Words of a laid-out matrix [depth, width], for every set: */
+static inline size_t tandem_bf16_words(size_t depth, size_t width) {
+    return (depth + 1) / 2 * ((width + 15) / 16 * 16);
+}
+
+/* As tandem_float_lay_out_fn. */
+typedef void tandem_bf16_lay_out_fn(tandem_extent extent, const float *from, bool transposed, uint32_t *to);
+
+/* c [rows, width] = x [rows, depth] * b. */
+typedef void tandem_bf16_multiply_fn(size_t rows, const tandem_laid_out *b, const float *x, float *c);
+
+/* Numbers of the summed dimension that a product or a gradient takes at once. */
+enum { TANDEM_BF16_DEPTH = 512 };
+
+/* As tandem_float_gradient_fn; scratch: tandem_bf16_words(TANDEM_BF16_DEPTH, width). */
+typedef void tandem_bf16_gradient_fn(tandem_extent extent, size_t depth, const float *a, const float *b, uint32_t *scratch, float *c);
 
 /* The deepest product in int8 whose sums fit 32 bits: depth * 255 * 127 < 2^31. */
 enum { TANDEM_INT8_DEPTH = 66311 };
@@ -289,12 +283,12 @@ typedef struct {
     tandem_rows_scatter_fn *rows_scatter;
     tandem_segment_sum_fn *segment_sum;
     tandem_segment_spread_fn *segment_spread;
-    tandem_product_lay_out_fn *product_lay_out;
-    tandem_product_fn *product;
-    tandem_product_gradient_fn *product_gradient;
     tandem_float_lay_out_fn *float_lay_out;
     tandem_float_multiply_fn *float_multiply;
     tandem_float_gradient_fn *float_gradient;
+    tandem_bf16_lay_out_fn *bf16_lay_out;
+    tandem_bf16_multiply_fn *bf16_multiply;
+    tandem_bf16_gradient_fn *bf16_gradient;
     tandem_int8_words_fn *int8_words;
     tandem_int8_lay_out_fn *int8_lay_out;
     tandem_int8_quantize_fn *int8_quantize;

@@ -7,7 +7,7 @@
 
 tandem_residual_norm_forward_fn TANDEM_KERNEL(residual_norm_forward);
 tandem_activation_forward_fn TANDEM_KERNEL(activation_forward);
-tandem_product_fn TANDEM_KERNEL(product);
+tandem_bf16_multiply_fn TANDEM_KERNEL(bf16_multiply);
 tandem_float_multiply_fn TANDEM_KERNEL(float_multiply);
 tandem_int8_quantize_fn TANDEM_KERNEL(int8_quantize);
 tandem_int8_multiply_fn TANDEM_KERNEL(int8_multiply);
@@ -37,7 +37,7 @@ static void multiply(size_t rows, const tandem_laid_out *matrix, const float *x,
         TANDEM_KERNEL(int8_multiply)(rows, matrix, s->codes, s->ranges, out);
         break;
     case TANDEM_BF16:
-        TANDEM_KERNEL(product)((tandem_extent){rows, matrix->width, 1}, matrix->depth, x, matrix->data, out);
+        TANDEM_KERNEL(bf16_multiply)(rows, matrix, x, out);
         break;
     case TANDEM_FP32:
     case TANDEM_AUTO: /* is one of the others by now */

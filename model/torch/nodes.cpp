@@ -159,8 +159,8 @@ namespace {
 at::Tensor lay_out(const at::Tensor &matrix, tandem_precision precision, bool transposed) {
     int64_t depth = matrix.size(transposed ? 1 : 0), width = matrix.size(transposed ? 0 : 1);
     if (precision == TANDEM_BF16) {
-        at::Tensor out = at::empty({static_cast<int64_t>(tandem_product_words(static_cast<size_t>(depth), static_cast<size_t>(width)))}, at::kInt);
-        kernels().product_lay_out(extent_of(depth, width), read(matrix), transposed, words(out));
+        at::Tensor out = at::empty({static_cast<int64_t>(tandem_bf16_words(static_cast<size_t>(depth), static_cast<size_t>(width)))}, at::kInt);
+        kernels().bf16_lay_out(extent_of(depth, width), read(matrix), transposed, words(out));
         return out;
     }
     at::Tensor out = floats({(width + 15) / 16 * 16 * depth});
@@ -191,10 +191,10 @@ at::Tensor product_of(const at::Tensor &x, const tandem_laid_out &matrix) {
 void add_gradient(const at::Tensor &sum, tandem_precision precision, const at::Tensor &a, const at::Tensor &b) {
     int64_t width = (b.size(1) + 15) / 16 * 16;
     if (precision == TANDEM_BF16) {
-        at::Tensor scratch = at::empty({TANDEM_PRODUCT_DEPTH / 2 * width}, at::kInt);
-        kernels().product_gradient(extent_of(sum), static_cast<size_t>(a.size(0)), read(a), read(b), words(scratch), write(sum));
+        at::Tensor scratch = at::empty({TANDEM_BF16_DEPTH / 2 * width}, at::kInt);
+        kernels().bf16_gradient(extent_of(sum), static_cast<size_t>(a.size(0)), read(a), read(b), words(scratch), write(sum));
     } else {
-        at::Tensor scratch = floats({TANDEM_GRADIENT_DEPTH * width});
+        at::Tensor scratch = floats({TANDEM_FLOAT_DEPTH * width});
         kernels().float_gradient(extent_of(sum), static_cast<size_t>(a.size(0)), read(a), read(b), write(scratch), write(sum));
     }
 }

@@ -17,7 +17,7 @@ static double unrounded(float x)
 
 static uint32_t *words(size_t depth, size_t width)
 {
-    return (uint32_t *)floats(tandem_product_words(depth, width)); /* the same size */
+    return (uint32_t *)floats(tandem_bf16_words(depth, width)); /* the same size */
 }
 
 /* c = sum over k of factor(a(row, k)) * factor(b(k, column)), and the greatest sum of |a b|: what rounding is to be measured by. */
@@ -57,8 +57,8 @@ static void product_of(bool full, tandem_isa isa, tandem_extent extent, size_t d
         kernels->float_lay_out(right, b, transposed, (float *)laid_out);
         kernels->float_multiply(extent.rows, &(tandem_laid_out){TANDEM_FP32, depth, extent.width, laid_out, NULL, NULL}, a, c);
     } else {
-        kernels->product_lay_out(right, b, transposed, laid_out);
-        kernels->product(extent, depth, a, laid_out, c);
+        kernels->bf16_lay_out(right, b, transposed, laid_out);
+        kernels->bf16_multiply(extent.rows, &(tandem_laid_out){TANDEM_BF16, depth, extent.width, laid_out, NULL, NULL}, a, c);
     }
     free(laid_out);
 }
@@ -67,11 +67,11 @@ static void product_of(bool full, tandem_isa isa, tandem_extent extent, size_t d
 static void gradient_of(bool full, tandem_isa isa, tandem_extent extent, size_t depth, const float *a, const float *b, float *c)
 {
     const tandem_kernels *kernels = tandem_kernels_of(isa);
-    uint32_t *scratch = words(full ? 2 * TANDEM_GRADIENT_DEPTH : TANDEM_PRODUCT_DEPTH, extent.width);
+    uint32_t *scratch = words(full ? 2 * TANDEM_FLOAT_DEPTH : TANDEM_BF16_DEPTH, extent.width);
     if (full) {
         kernels->float_gradient(extent, depth, a, b, (float *)scratch, c);
     } else {
-        kernels->product_gradient(extent, depth, a, b, scratch, c);
+        kernels->bf16_gradient(extent, depth, a, b, scratch, c);
     }
     free(scratch);
 }
@@ -137,16 +137,16 @@ static void test_rounding(void **state)
         const tandem_kernels *kernels = tandem_kernels_of((tandem_isa)isa);
         uint32_t *laid_out = words(1, COUNT);
         float out[COUNT], odd[] = {(float)INFINITY, -(float)INFINITY, (float)NAN, 0x1.fffffep127f}, c[4];
-        kernels->product_lay_out((tandem_extent){1, COUNT, 1}, numbers, false, laid_out);
-        kernels->product((tandem_extent){1, COUNT, 1}, 1, &one, laid_out, out);
+        kernels->bf16_lay_out((tandem_extent){1, COUNT, 1}, numbers, false, laid_out);
+        kernels->bf16_multiply(1, &(tandem_laid_out){TANDEM_BF16, 1, COUNT, laid_out, NULL, NULL}, &one, out);
         for (size_t i = 0; i < COUNT; i++) {
             if ((double)out[i] != rounded(numbers[i])) {
                 fail_msg("%s: %a is rounded to %a, expected %a", tandem_isa_name((tandem_isa)isa), (double)numbers[i], (double)out[i], rounded(numbers[i]));
             }
         }
         /* A gradient that overflowed or is none must be seen: steps are skipped by it. */
-        kernels->product_lay_out((tandem_extent){1, 1, 1}, &one, false, laid_out);
-        kernels->product((tandem_extent){4, 1, 1}, 1, odd, laid_out, c);
+        kernels->bf16_lay_out((tandem_extent){1, 1, 1}, &one, false, laid_out);
+        kernels->bf16_multiply(4, &(tandem_laid_out){TANDEM_BF16, 1, 1, laid_out, NULL, NULL}, odd, c);
         assert_true(isinf(c[0]) && c[0] > 0 && isinf(c[1]) && c[1] < 0 && isnan(c[2]) && isinf(c[3]));
         free(laid_out);
     }

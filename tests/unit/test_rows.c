@@ -179,7 +179,7 @@ static void test_neighbours(void **state)
             if (precisions[p] == TANDEM_FP32) {
                 kernels->float_lay_out(size, weights, true, data);
             } else if (precisions[p] == TANDEM_BF16) {
-                kernels->product_lay_out(size, weights, true, (uint32_t *)data);
+                kernels->bf16_lay_out(size, weights, true, (uint32_t *)data);
             } else {
                 kernels->int8_lay_out(size, weights, (uint32_t *)data, scales, scales + WIDTH);
             }

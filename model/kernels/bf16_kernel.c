@@ -1,4 +1,4 @@
-/* product_kernel.c - matrix products of float32 matrices rounded to bfloat16, summed in
+/* bf16_kernel.c - matrix products of float32 matrices rounded to bfloat16, summed in
  * float32.
  *
  * Rounding happens where a matrix is laid out for the registers, so that activations and
@@ -9,7 +9,7 @@
  *
  * The right matrix comes in blocks of DEPTH rows, these in panels of TILE_VECTORS vectors
  * of columns, these in pairs of rows (Goto and van de Geijn 2008, Anatomy of
- * high-performance matrix multiplication): a panel stays in the first-level cache while
+ * high-performance matrix multiplication): a panel stays in the nearest caches while
  * the rows of the left one pass by.
  */
 #include <string.h>
@@ -19,7 +19,7 @@
 #include "model/kernels/kernels.h"
 
 /* ROW_BLOCK rows of DEPTH of the left matrix stay in the second-level cache. */
-enum { ROW_BLOCK = 96, DEPTH = TANDEM_PRODUCT_DEPTH, PAIRS = DEPTH / 2 };
+enum { ROW_BLOCK = 96, DEPTH = TANDEM_BF16_DEPTH, PAIRS = DEPTH / 2 };
 
 /* ---- laying out ------------------------------------------------------------------------- */
 
@@ -66,11 +66,11 @@ static void lay_out_panel(const float *from, size_t ld, bool transposed, size_t 
 
 /* ---- whole matrices ------------------------------------------------------------------------ */
 
-tandem_product_lay_out_fn TANDEM_KERNEL(product_lay_out);
-tandem_product_fn TANDEM_KERNEL(product);
-tandem_product_gradient_fn TANDEM_KERNEL(product_gradient);
+tandem_bf16_lay_out_fn TANDEM_KERNEL(bf16_lay_out);
+tandem_bf16_multiply_fn TANDEM_KERNEL(bf16_multiply);
+tandem_bf16_gradient_fn TANDEM_KERNEL(bf16_gradient);
 
-void TANDEM_KERNEL(product_lay_out)(tandem_extent extent, const float *from, bool transposed, uint32_t *to) {
+void TANDEM_KERNEL(bf16_lay_out)(tandem_extent extent, const float *from, bool transposed, uint32_t *to) {
     size_t depth = extent.rows, width = extent.width, panels = divide_up(width, PANEL), blocks = divide_up(depth, DEPTH);
     size_t ld = transposed ? depth : width, stride = round_up(width, LANES);
 #pragma omp parallel for schedule(static) num_threads(extent.threads)
@@ -80,21 +80,21 @@ void TANDEM_KERNEL(product_lay_out)(tandem_extent extent, const float *from, boo
     }
 }
 
-void TANDEM_KERNEL(product)(tandem_extent extent, size_t depth, const float *a, const uint32_t *b, float *c) {
-    size_t width = extent.width, rows = block_rows(extent.rows, ROW_BLOCK, extent.threads), stride = round_up(width, LANES);
-#pragma omp parallel for schedule(dynamic) num_threads(extent.threads)
-    for (size_t first = 0; first < extent.rows; first += rows) {
+void TANDEM_KERNEL(bf16_multiply)(size_t rows, const tandem_laid_out *b, const float *x, float *c) {
+    size_t width = b->width, depth = b->depth, stride = round_up(width, LANES);
+    const uint32_t *words = b->data;
+    for (size_t first = 0; first < rows; first += ROW_BLOCK) {
         uint32_t block[ROW_BLOCK * PAIRS];
-        size_t count = least_of(extent.rows - first, rows);
+        size_t count = least_of(rows - first, ROW_BLOCK);
         for (size_t k = 0; k < depth; k += DEPTH) {
             size_t deep = least_of(depth - k, DEPTH);
-            pairs_within_rows(a + first * depth + k, depth, count, deep, block);
-            pair_multiply_panels(count, (deep + 1) / 2, width, (pair_left){block, PAIRS, 1}, b + k / 2 * stride, c + first * width, width, k > 0);
+            pairs_within_rows(x + first * depth + k, depth, count, deep, block);
+            pair_multiply_panels(count, (deep + 1) / 2, width, (pair_left){block, PAIRS, 1}, words + k / 2 * stride, c + first * width, width, k > 0);
         }
     }
 }
 
-void TANDEM_KERNEL(product_gradient)(tandem_extent extent, size_t depth, const float *a, const float *b, uint32_t *scratch, float *c) {
+void TANDEM_KERNEL(bf16_gradient)(tandem_extent extent, size_t depth, const float *a, const float *b, uint32_t *scratch, float *c) {
     size_t width = extent.width, rows = block_rows(extent.rows, ROW_BLOCK, extent.threads);
 #pragma omp parallel num_threads(extent.threads)
     for (size_t k = 0; k < depth; k += DEPTH) {
