@@ -101,14 +101,21 @@ at::Tensor norm(const at::Tensor &x, const at::Tensor &weight, const at::Tensor 
     return weight.defined() ? tandem::residual_norm(x, {}, {}, tandem_mask{}, weight, bias, eps) : x;
 }
 
-/* One row of each sequence: its first, or its last. */
+/* One row of each sequence: its first, or its last; undefined where all are meant. */
 at::Tensor query_rows(const Packed &packed, tandem_queries queries) {
+    if (queries == TANDEM_QUERIES_ALL) {
+        return {};
+    }
     at::Tensor rows = at::empty({packed.count}, at::kLong);
     int64_t *row = rows.mutable_data_ptr<int64_t>();
     for (int64_t s = 0; s < packed.count; ++s) {
         row[s] = queries == TANDEM_QUERIES_LAST ? packed.start(s + 1) - 1 : packed.start(s);
     }
     return rows;
+}
+
+at::Tensor picked(const at::Tensor &x, const at::Tensor &rows) {
+    return rows.defined() ? at::index_select(x, 0, rows) : x;
 }
 
 /* One forward: what its layers share. It lives as long as a layer may be run again. */
@@ -205,7 +212,7 @@ struct Forward : std::enable_shared_from_this<Forward> {
         const Layer &layer = encoder.layers[index];
         const tandem_encoder_spec &spec = encoder.spec;
         tandem_mask out_mask = mask(index, layer_site(index, SITE_ATTENTION_OUT), spec.attention_out_dropout), down_mask = mask(index, layer_site(index, SITE_DOWN), spec.down_dropout);
-        at::Tensor asked = queries_of(index) == TANDEM_QUERIES_ALL ? x : at::index_select(x, 0, query_rows(*packed, queries));
+        at::Tensor asked = picked(x, query_rows(*packed, queries_of(index)));
         if (spec.pre_norm) {
             at::Tensor attended = attend(index, norm(x, layer.attention_norm_weight, layer.attention_norm_bias, spec.norm_eps));
             at::Tensor middle = tandem::residual(attended, layer.out_bias, asked, out_mask);
@@ -229,13 +236,12 @@ struct Forward : std::enable_shared_from_this<Forward> {
 
     at::Tensor layers(at::Tensor x) const {
         if (encoder.layers.empty()) {
-            return queries == TANDEM_QUERIES_ALL ? x : at::index_select(x, 0, query_rows(*packed, queries));
+            return picked(x, query_rows(*packed, queries));
         }
         if (reads()) {
             const Layer &first = encoder.layers[0];
             at::Tensor in = encoder.spec.pre_norm ? norm(x, first.attention_norm_weight, first.attention_norm_bias, encoder.spec.norm_eps) : x;
-            return tandem::run_rows(encoder, x, in, queries == TANDEM_QUERIES_ALL ? at::Tensor() : query_rows(*packed, queries),
-                                    [this](size_t index, const at::Tensor &qkv) { return context(index, qkv); });
+            return tandem::run_rows(encoder, x, in, query_rows(*packed, queries), [this](size_t index, const at::Tensor &qkv) { return context(index, qkv); });
         }
         for (size_t index = 0; index < encoder.layers.size(); ++index) {
             auto run_layer = [self = shared_from_this(), index](const at::Tensor &in) { return self->layer(index, in); };
@@ -292,7 +298,7 @@ at::Tensor pool(const at::Tensor &x, const PackedPtr &packed, tandem_pooling poo
     switch (pooling) {
     case TANDEM_POOL_CLS:
     case TANDEM_POOL_LAST:
-        return at::index_select(x, 0, query_rows(*packed, queries_of(pooling)));
+        return picked(x, query_rows(*packed, queries_of(pooling)));
     case TANDEM_POOL_MAX:
         return pool_max(x, *packed);
     case TANDEM_POOL_MEAN:

@@ -246,8 +246,8 @@ typedef struct {
  * gradients when tandem_grad_enable(1) holds. */
 TANDEM_SHIM(int, tandem_encoder_forward)(tandem_tensor **out, tandem_encoder *encoder, const tandem_batch *batch,
                                          tandem_dropout dropout);
-/* The same pooled, [batch.count, hidden]; rows of the last layer that pooling does not read are not computed where none
- * are kept for gradients. */
+/* The same pooled, [batch.count, hidden]; of the last layer's attention and what follows it, rows that pooling does
+ * not read are not computed. */
 TANDEM_SHIM(int, tandem_encoder_forward_pooled)(tandem_tensor **out, tandem_encoder *encoder, const tandem_batch *batch,
                                                 tandem_pooling pooling, tandem_dropout dropout);
 
