@@ -292,10 +292,8 @@ ALWAYS_INLINE void pack_row(const item *it, const float *from, const float *bias
 
 /* to [padded / 2] = pairs within a row. */
 ALWAYS_INLINE void pair_row(const item *it, const float *row, uint32_t *to) {
-    typedef uint16_t half __attribute__((vector_size(LANES * 2)));
     for (size_t d = 0; d < it->padded; d += LANES) {
-        half v = __builtin_convertvector(vbf16(vload(row + d)), half);
-        memcpy(to + d / 2, &v, sizeof v);
+        vstore_bf16(to + d / 2, vload(row + d));
     }
 }
 

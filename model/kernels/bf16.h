@@ -25,6 +25,13 @@ ALWAYS_INLINE vuint vpair(vfloat low, vfloat high) {
 #endif
 }
 
+/* The numbers of a vector, rounded so, to half as many words. */
+ALWAYS_INLINE void vstore_bf16(uint32_t *to, vfloat v) {
+    typedef uint16_t half __attribute__((vector_size(LANES * 2)));
+    half halves = __builtin_convertvector(vbf16(v), half);
+    memcpy(to, &halves, sizeof halves);
+}
+
 /* sum + the products of both halves of the pairs. */
 ALWAYS_INLINE vfloat vdot(vfloat sum, vuint a, vuint b) {
 #if defined(__AVX512BF16__)

@@ -35,11 +35,9 @@ static void pairs_of_rows(const float *from, size_t ld, size_t depth, size_t wid
 
 /* Pairs within a row: to [rows, PAIRS] from [rows, depth]. */
 static void pairs_within_rows(const float *from, size_t ld, size_t rows, size_t depth, uint32_t *to) {
-    typedef uint16_t half __attribute__((vector_size(LANES * 2)));
     for (size_t row = 0; row < rows; row++, from += ld, to += PAIRS) {
         for (size_t k = 0; k < depth; k += LANES) {
-            half v = __builtin_convertvector(vbf16(vload_first(from + k, depth - k)), half);
-            memcpy((char *)to + k * sizeof(uint16_t), &v, sizeof v);
+            vstore_bf16(to + k / 2, vload_first(from + k, depth - k));
         }
     }
 }
