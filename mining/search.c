@@ -29,7 +29,7 @@ enum {
     PRODUCT_ROWS = 64,      /* queries of a product */
     TILE_FLOATS = 96 << 10, /* of a product's tile of documents, which stays in the second-level cache */
     TILE_UNIT = 48,         /* its width is a multiple of this, where there are as many: of the panels of every CPU */
-    BLOCK_ROOM = 1 << 22,  /* of the reservoirs of a block, at most: 32 MB */
+    BLOCK_ROOM = 1 << 22,   /* of the reservoirs of a block, at most: 32 MB */
     CACHE_LINE = 64,
 };
 

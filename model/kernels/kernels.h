@@ -106,12 +106,12 @@ static inline size_t tandem_attention_keys(const tandem_attention *attention, si
     return window == 0 || window >= length || 2 * window + TANDEM_QUERY_BLOCK >= length ? length : 2 * window + TANDEM_QUERY_BLOCK;
 }
 
-/* ---- the functions of one instruction set --------------------------------------------- */
-
 /* Rows of what comes out: one a query. */
 static inline size_t tandem_attention_rows(const tandem_attention *attention) {
     return attention->queries == TANDEM_QUERIES_ALL ? (size_t)attention->offsets[attention->sequences] : attention->sequences;
 }
+
+/* ---- the functions of one instruction set --------------------------------------------- */
 
 /* out: [rows, heads * head_size]; lse: [heads, rows], the logarithm of each
  * softmax's denominator, for the backward pass, or NULL. */
