@@ -20,7 +20,7 @@ static const tandem_option train_table[] = {
     {.name = "set", .type = TANDEM_OPTION_LIST, .offset = offsetof(train_options, set), .value = "KEY=VALUE",
      .help = "change a setting of the config, e.g. data.negatives=2"},
     {.name = "resume", .type = TANDEM_OPTION_FLAG, .offset = offsetof(train_options, resume),
-     .help = "continue from the newest checkpoint in MODELDIR.checkpoint"},
+     .help = "continue from the newest checkpoint in MODELDIR.checkpoint; a complete MODELDIR is left as it is"},
     {.name = "json", .type = TANDEM_OPTION_FLAG, .offset = offsetof(train_options, json), .help = "print the result as JSON"},
     TANDEM_OPTION_END,
 };

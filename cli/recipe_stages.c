@@ -206,20 +206,22 @@ static char *train_path(const recipe *r, const char *folder, const char *name, c
     return recipe_path(r, file);
 }
 
-/* An unfinished training of the same inputs is continued; one of other inputs is dropped. */
+/* A training of the same inputs is continued, or taken as it is if it was killed after its last step; one of other
+ * inputs is dropped. */
 static int train(recipe *r, const tandem_train_config *config, bool cross, const char *name, tandem_hash key)
 {
     tandem_train_result result;
     char *model = train_path(r, "models", name, "");
     char *checkpoint = train_path(r, "models", name, ".checkpoint");
     char *started = train_path(r, "stages", name, ".started");
-    int rc = model && checkpoint && started ? tandem_dir_remove(model) : TANDEM_ERROR;
+    int rc = model && checkpoint && started ? TANDEM_OK : TANDEM_ERROR;
     if (rc == TANDEM_OK && !record_holds(started, key)) {
-        rc = tandem_dir_remove(checkpoint);
+        rc = tandem_dir_remove(model);
+        rc = rc < 0 ? rc : tandem_dir_remove(checkpoint);
         rc = rc < 0 ? rc : record_write(started, key);
     }
     if (rc == TANDEM_OK) {
-        rc = tandem_train(&result, config, cross, model, tandem_dir_exists(checkpoint));
+        rc = tandem_train(&result, config, cross, model, tandem_dir_exists(checkpoint) || tandem_dir_exists(model));
     }
     free(model);
     free(checkpoint);

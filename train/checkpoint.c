@@ -226,16 +226,15 @@ static int read_sources(tandem_checkpoint *c, const cJSON *json, const char *sou
     return TANDEM_OK;
 }
 
-static int write_state(const char *folder, const tandem_checkpoint *c)
+int tandem_train_state_write(const char *path, const tandem_checkpoint *c)
 {
     char hash[TANDEM_HASH_HEX];
     TANDEM_TRY(tandem_torch_init()); /* for its version */
     cJSON *json = cJSON_CreateObject(), *settings = cJSON_Parse(c->settings);
-    char *path = tandem_path_join(folder, state_file);
     int rc = TANDEM_ERROR;
 
     tandem_hash_hex(c->data, hash);
-    if (json != NULL && settings != NULL && path != NULL) {
+    if (json != NULL && settings != NULL) {
         cJSON_AddNumberToObject(json, "format", FORMAT);
         write_state_fields(json, &c->state);
         write_sources(json, c);
@@ -249,6 +248,14 @@ static int write_state(const char *folder, const tandem_checkpoint *c)
     }
     cJSON_Delete(settings);
     cJSON_Delete(json);
+    return rc;
+}
+
+static int write_state(const char *folder, const tandem_checkpoint *c)
+{
+    char *path = tandem_path_join(folder, state_file);
+    int rc = path == NULL ? TANDEM_ERROR : tandem_train_state_write(path, c);
+
     free(path);
     return rc;
 }
@@ -562,24 +569,29 @@ static int restore_groups(tandem_checkpoint *c, const char *folder)
     return rc;
 }
 
-int tandem_checkpoint_restore(tandem_checkpoint *checkpoint, const char *path)
+int tandem_train_state_read(tandem_checkpoint *checkpoint, const char *path)
 {
     cJSON *json = NULL;
-    char *source = tandem_path_join(path, state_file);
     int64_t format = 0;
-    int rc = source == NULL ? TANDEM_ERROR : tandem_json_read(&json, source);
+    int rc;
 
-    if (rc < 0) {
-        goto done;
-    }
-    TANDEM_TRY_GOTO(rc, done, tandem_json_get_int(json, "format", source, FORMAT, FORMAT, &format));
-    TANDEM_TRY_GOTO(rc, done, check_identity(checkpoint, json, source));
-    TANDEM_TRY_GOTO(rc, done, read_state_fields(&checkpoint->state, json, source));
-    TANDEM_TRY_GOTO(rc, done, read_sources(checkpoint, json, source));
-    TANDEM_TRY_GOTO(rc, done, restore_arenas(checkpoint, path));
-    TANDEM_TRY_GOTO(rc, done, restore_groups(checkpoint, path));
+    TANDEM_TRY(tandem_json_read(&json, path));
+    TANDEM_TRY_GOTO(rc, done, tandem_json_get_int(json, "format", path, FORMAT, FORMAT, &format));
+    TANDEM_TRY_GOTO(rc, done, check_identity(checkpoint, json, path));
+    TANDEM_TRY_GOTO(rc, done, read_state_fields(&checkpoint->state, json, path));
+    TANDEM_TRY_GOTO(rc, done, read_sources(checkpoint, json, path));
 done:
     tandem_json_free(json);
-    free(source);
     return rc;
+}
+
+int tandem_checkpoint_restore(tandem_checkpoint *checkpoint, const char *path)
+{
+    char *state = tandem_path_join(path, state_file);
+    int rc = state == NULL ? TANDEM_ERROR : tandem_train_state_read(checkpoint, state);
+
+    free(state);
+    TANDEM_TRY(rc);
+    TANDEM_TRY(restore_arenas(checkpoint, path));
+    return restore_groups(checkpoint, path);
 }

@@ -82,4 +82,9 @@ int tandem_checkpoint_find(char **path, const char *folder);
  * threads is warned about.) Mined groups are the caller's to free; there must be none before. */
 int tandem_checkpoint_restore(tandem_checkpoint *checkpoint, const char *path);
 
+/* state.json alone: what the run is, and where. Reading restores state and sources, and
+ * refuses another run's as tandem_checkpoint_restore does. */
+int tandem_train_state_write(const char *path, const tandem_checkpoint *checkpoint);
+int tandem_train_state_read(tandem_checkpoint *checkpoint, const char *path);
+
 #endif

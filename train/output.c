@@ -1,4 +1,4 @@
-/* output.c - the model directory that a run leaves. */
+/* output.c - the model directory that a run leaves, and what a finished one says of its run. */
 #include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
@@ -7,6 +7,9 @@
 #include "tandem/file.h"
 #include "tandem/log.h"
 #include "train/trainer.h"
+
+/* The state after the last step. */
+static const char state_file[] = "train_state.json";
 
 /* The sets of negatives, if any were mined. */
 static int copy_mined(const tandem_trainer *t, const char *staged)
@@ -36,24 +39,22 @@ static int copy_mined(const tandem_trainer *t, const char *staged)
 static int fill(const tandem_trainer *t, const char *staged)
 {
     char *settings = tandem_path_join(staged, "config.used.json"), *metrics = tandem_path_join(staged, "metrics.jsonl");
-    char *events = tandem_path_join(staged, TANDEM_EVENTS);
-    int rc = settings == NULL || metrics == NULL || events == NULL ? TANDEM_ERROR : tandem_model_save(t->model, staged);
+    char *events = tandem_path_join(staged, TANDEM_EVENTS), *state = tandem_path_join(staged, state_file);
+    tandem_checkpoint end = tandem_trainer_checkpoint(t);
+    int rc = settings == NULL || metrics == NULL || events == NULL || state == NULL ? TANDEM_ERROR : TANDEM_OK;
 
-    if (rc == TANDEM_OK) {
-        rc = tandem_file_write(settings, t->settings.data, t->settings.length);
-    }
-    if (rc == TANDEM_OK) {
-        rc = tandem_file_copy(t->journal_path, metrics);
-    }
-    if (rc == TANDEM_OK) {
-        rc = tandem_file_copy(t->events_path, events);
-    }
-    if (rc == TANDEM_OK) {
-        rc = copy_mined(t, staged);
-    }
+    TANDEM_TRY_GOTO(rc, done, rc);
+    TANDEM_TRY_GOTO(rc, done, tandem_model_save(t->model, staged));
+    TANDEM_TRY_GOTO(rc, done, tandem_file_write(settings, t->settings.data, t->settings.length));
+    TANDEM_TRY_GOTO(rc, done, tandem_file_copy(t->journal_path, metrics));
+    TANDEM_TRY_GOTO(rc, done, tandem_file_copy(t->events_path, events));
+    TANDEM_TRY_GOTO(rc, done, tandem_train_state_write(state, &end));
+    TANDEM_TRY_GOTO(rc, done, copy_mined(t, staged));
+done:
     free(settings);
     free(metrics);
     free(events);
+    free(state);
     return rc;
 }
 
@@ -66,6 +67,7 @@ int tandem_trainer_write(tandem_trainer *t)
         memcpy(t->weights, t->best, t->floats * sizeof *t->weights);
         tandem_model_parameters_changed(t->model);
     }
+    TANDEM_TRY(tandem_journal_sync(t->journal, &t->state.metrics_bytes, &t->state.events_bytes));
     TANDEM_TRY(tandem_stage_dir(&staged, t->directory));
     rc = fill(t, staged);
     if (rc == TANDEM_OK) {
@@ -75,5 +77,27 @@ int tandem_trainer_write(tandem_trainer *t)
     }
     free(staged);
     TANDEM_TRY(rc);
+    return tandem_dir_remove(t->folder);
+}
+
+bool tandem_trainer_is_written(const char *directory)
+{
+    char *path = tandem_path_join(directory, state_file);
+    bool written = path != NULL && tandem_file_exists(path);
+
+    free(path);
+    return written;
+}
+
+int tandem_trainer_recall(tandem_trainer *t)
+{
+    char *path = tandem_path_join(t->directory, state_file);
+    tandem_checkpoint end = tandem_trainer_checkpoint(t);
+    int rc = path == NULL ? TANDEM_ERROR : tandem_train_state_read(&end, path);
+
+    free(path);
+    TANDEM_TRY(rc);
+    t->state = end.state;
+    tandem_log_info("%s is complete: there is nothing left to do", t->directory);
     return tandem_dir_remove(t->folder);
 }

@@ -219,7 +219,8 @@ int tandem_trainer_open(tandem_trainer *t, bool resume)
 {
     TANDEM_TRY(check_settings(t->config, t->cross));
     TANDEM_TRY(tandem_sources_open(&t->sources, t->config, t->cross));
-    TANDEM_TRY(check_target(t->directory));
+    t->complete = resume && tandem_trainer_is_written(t->directory);
+    TANDEM_TRY(t->complete ? TANDEM_OK : check_target(t->directory));
     if (t->config->threads > 0) {
         tandem_machine_set_threads((size_t)t->config->threads);
     }
@@ -233,6 +234,9 @@ int tandem_trainer_open(tandem_trainer *t, bool resume)
         TANDEM_TRY(tandem_trainer_plan_epoch(t)); /* what cannot be trained on is refused before anything is written */
     }
     TANDEM_TRY(hash_data(t));
+    if (t->complete) {
+        return tandem_trainer_recall(t);
+    }
     tandem_random stream = tandem_random_stream((uint64_t)t->config->seed, "dropout", 0);
 
     t->dropout_seed = tandem_random_next(&stream);

@@ -460,9 +460,8 @@ static tandem_train_result result_of(const tandem_trainer *t)
     };
 }
 
-static int run(tandem_train_result *out, tandem_trainer *t, bool resume)
+static int run_to_end(tandem_trainer *t)
 {
-    TANDEM_TRY(tandem_trainer_open(t, resume));
     if (t->state.metrics_bytes == 0) {
         TANDEM_TRY(tandem_journal_add_start(t->journal, t->data, (uint64_t)t->config->seed,
                                             (tandem_precision)t->config->dtype));
@@ -472,7 +471,13 @@ static int run(tandem_train_result *out, tandem_trainer *t, bool resume)
         return save_and_leave(t);
     }
     TANDEM_TRY(rc);
-    TANDEM_TRY(tandem_trainer_write(t));
+    return tandem_trainer_write(t);
+}
+
+static int run(tandem_train_result *out, tandem_trainer *t, bool resume)
+{
+    TANDEM_TRY(tandem_trainer_open(t, resume));
+    TANDEM_TRY(t->complete ? TANDEM_OK : run_to_end(t));
     *out = result_of(t);
     return TANDEM_OK;
 }

@@ -47,6 +47,7 @@ typedef struct {
     const tandem_parameter **parameters;
     tandem_mix mix;             /* the steps of epoch state.epoch, once it is planned */
     bool planned;
+    bool complete; /* the model directory was there, and the state is that of its last step */
     uint64_t dropout_seed;
 
     uint64_t total_steps, warmup_steps, decay_steps; /* as far as the epoch's batches tell; exact in the last one */
@@ -56,8 +57,8 @@ typedef struct {
     tandem_train_state state;
 } tandem_trainer;
 
-/* setup.c: checks the settings, opens everything, and restores a checkpoint. `trainer`
- * is zeroed but for config, cross and directory. */
+/* setup.c: checks the settings, opens everything, and restores a checkpoint, or the state of
+ * a run that is complete. `trainer` is zeroed but for config, cross and directory. */
 int tandem_trainer_open(tandem_trainer *trainer, bool resume);
 void tandem_trainer_close(tandem_trainer *trainer);
 /* Plans the steps of the epoch that the state names, and what follows from their number. An error when there
@@ -68,5 +69,10 @@ tandem_checkpoint tandem_trainer_checkpoint(const tandem_trainer *trainer);
 
 /* output.c: writes the model directory and removes the checkpoints. */
 int tandem_trainer_write(tandem_trainer *trainer);
+/* Whether tandem_trainer_write has written `directory`. */
+bool tandem_trainer_is_written(const char *directory);
+/* Takes the state from a directory that is written, and removes the checkpoints, as a run killed after its last
+ * rename may have left them. TANDEM_USAGE where the directory is of another run. */
+int tandem_trainer_recall(tandem_trainer *trainer);
 
 #endif

@@ -272,7 +272,8 @@ killed() {
 
 # Byte for byte, but for what the clock says; each step is there once, in order.
 same_directory() {
-    diff -r -x metrics.jsonl -x 'events.*' "$1" "$2"
+    diff -r -x metrics.jsonl -x 'events.*' -x train_state.json "$1" "$2"
+    diff <(grep -v '"seconds"\|_bytes"' "$1/train_state.json") <(grep -v '"seconds"\|_bytes"' "$2/train_state.json")
     diff <(figures "$1") <(figures "$2")
     diff <(events "$1") <(events "$2")
     grep '"event": "step"' "$2/metrics.jsonl" | grep -o '"step": [0-9]*, "epoch"' | awk '$2 + 0 != NR { exit 1 } END { exit NR == 0 }'
@@ -332,6 +333,24 @@ same_directory() {
     [[ "$stderr" == *"no checkpoint in out.checkpoint: starting from the beginning"* ]]
 }
 
+@test "resuming a run that is complete leaves it as it is, gives its result, and clears what a kill left" {
+    run -0 --separate-stderr "$TANDEM" train bi bi.json -o out --json
+    result=$(sed 's/"peak_memory":[0-9]*//' <<< "$output")
+    cp -r out before
+    mkdir out.checkpoint
+    touch out.checkpoint/metrics.jsonl # as of a run killed while it removed its checkpoints
+    run -0 --separate-stderr "$TANDEM" train bi bi.json -o out --json --resume
+    [ "$(sed 's/"peak_memory":[0-9]*//' <<< "$output")" = "$result" ]
+    [[ "$stderr" == *"out is complete"* ]]
+    diff -r before out
+    [ ! -e out.checkpoint ]
+    run -2 "$TANDEM" -q train bi bi.json -o out --resume --set learning_rate=1e-4
+    [[ "$output" == *"train_state.json is of another run: these differ: learning_rate"* ]]
+    run -1 "$TANDEM" -q train bi bi.json -o out
+    [[ "$output" == *"out holds something already"* ]]
+    diff -r before out
+}
+
 @test "train refuses settings that do not go together, and outputs that hold something" {
     run -2 "$TANDEM" -q train bi bi.json -o out --set lerning_rate=1
     [[ "$output" == *'did you mean "learning_rate"'* ]]
@@ -349,8 +368,10 @@ same_directory() {
     [[ "$output" == *"dev.dataset needs dev.run"* ]]
     mkdir out
     touch out/something
-    run -1 "$TANDEM" -q train bi bi.json -o out
-    [[ "$output" == *"out holds something already"* ]]
+    for option in --json --resume; do
+        run -1 "$TANDEM" -q train bi bi.json -o out "$option"
+        [[ "$output" == *"out holds something already"* ]]
+    done
 }
 
 @test "a cross-encoder needs negatives, and scores where an offset is asked for" {
