@@ -128,17 +128,6 @@ bool tandem_machine_has_bf16(void)
     return tandem_machine_isa() >= TANDEM_ISA_AVX512_BF16;
 }
 
-tandem_precision tandem_machine_precision(tandem_precision asked)
-{
-    return asked != TANDEM_AUTO ? asked : tandem_machine_has_bf16() ? TANDEM_BF16 : TANDEM_FP32;
-}
-
-const char *tandem_precision_name(tandem_precision precision)
-{
-    static const char *const names[] = {"fp32", "bf16", "auto", "int8"};
-    return names[precision];
-}
-
 const char *tandem_machine_cpu(void)
 {
     pthread_once(&cpu_once, probe_cpu);

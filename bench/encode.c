@@ -1,7 +1,7 @@
 /* bench_encode BI_ENCODER CROSS_ENCODER TEXTS THREADS LIMIT: the texts are the lines of TEXTS, the first a query, the
  * others documents. For each line "WHAT DTYPE" of stdin, does WHAT once and prints a JSON object: seconds (wall clock)
  * and a sum of what came out. WHAT is documents, their embeddings; query, the query's; or rerank, the scores
- * of the query and each of the first RERANKED documents. All from text on; loading is not timed. Where WHAT is tokens,
+ * of the query and each of the documents, the first RERANKED at most. All from text on; loading is not timed. Where WHAT is tokens,
  * it prints how many the model reads of the query and of the documents. bench/encoding.py and bench/scaling.py drive
  * this. */
 #include <errno.h>
@@ -49,16 +49,17 @@ static int rerank(const bench *b, tandem_model *model, double *sum)
     tandem_token_store *query = NULL, *documents = NULL;
     tandem_pair pairs[RERANKED];
     float scores[RERANKED];
-    for (uint32_t i = 0; i < RERANKED; i++) {
+    size_t count = b->count - 1 < RERANKED ? b->count - 1 : RERANKED;
+    for (uint32_t i = 0; i < count; i++) {
         pairs[i] = (tandem_pair){0, i};
     }
     int rc = tandem_model_tokenize(&query, model, b->texts, 1, TANDEM_QUERY);
     if (rc == TANDEM_OK) {
-        rc = tandem_model_tokenize(&documents, model, b->texts + 1, RERANKED, TANDEM_DOCUMENT);
+        rc = tandem_model_tokenize(&documents, model, b->texts + 1, count, TANDEM_DOCUMENT);
     }
     if (rc == TANDEM_OK) {
-        rc = tandem_model_score(scores, model, query, documents, pairs, RERANKED, NULL);
-        *sum = sum_of(scores, RERANKED);
+        rc = tandem_model_score(scores, model, query, documents, pairs, count, NULL);
+        *sum = sum_of(scores, count);
     }
     tandem_token_store_free(query);
     tandem_token_store_free(documents);
@@ -142,7 +143,7 @@ static int read_texts(bench *b, const char *path)
     }
     free(line);
     fclose(file);
-    return b->count > RERANKED ? TANDEM_OK : tandem_error("%s: fewer than %d lines", path, RERANKED + 1);
+    return b->count > 1 ? TANDEM_OK : tandem_error("%s: fewer than 2 lines", path);
 }
 
 static int run(bench *b)

@@ -62,7 +62,7 @@ def peaks(context):
 
 
 def rows(context):
-    tokens = context.size(FORWARD_TOKENS, 2048, 64)
+    tokens = context.size(FORWARD_TOKENS, 1024, 64)
     for threads in sorted({1, context.threads}):
         with Limits(context, threads) as limits:
             sides = {name: lambda line=line: limits(line) for name, line in limits.lines.items()}

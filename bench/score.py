@@ -56,7 +56,7 @@ def measure_peer(context):
 
 def rows(context):
     require("pytrec_eval")
-    queries, depth = context.size((6980, 1000), (6980, 1000), (50, 20))
+    queries, depth = context.size((6980, 1000), (1000, 1000), (50, 20))
     make_files(context.folder, queries, depth)
     turns = in_turns({"tandem": lambda: measure_tandem(context), "pytrec_eval": lambda: measure_peer(context)},
                      context.size(5, 3, 1), warm=0)

@@ -100,6 +100,9 @@ class Worker:
     def __call__(self, line=""):
         self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
+        return self.read()
+
+    def read(self):
         answer = self.process.stdout.readline()
         if not answer:
             raise SystemExit(f"{' '.join(self.command)}: ended with status {self.process.wait()}")
@@ -119,13 +122,17 @@ def python_command(module):
 
 
 def python_worker(module, *arguments, **environment):
-    return Worker([*python_command(module), *arguments], **environment)
+    """Once it has loaded what it needs: that would take the cores from the side whose turn it is."""
+    worker = Worker([*python_command(module), *arguments], **environment)
+    worker.read()
+    return worker
 
 
 def answer(measure):
-    """The other end of a Worker: one result of `measure(line)` for each line of standard input. What is printed
-    meanwhile goes to stderr."""
+    """The other end of a python_worker: says that it is ready, then one result of `measure(line)` for each line of standard
+    input. What is printed meanwhile goes to stderr."""
     output, sys.stdout = sys.stdout, sys.stderr
+    print("{}", file=output, flush=True)
     for line in sys.stdin:
         print(json.dumps(measure(line.strip())), file=output, flush=True)
 

@@ -37,7 +37,7 @@ def worker(tokenizer_path, texts_path, method):
 def rows(context):
     require("tokenizers")
 
-    texts = context.texts(context.size(None, None, 50))
+    texts = context.texts(context.size(None, 1500, 50))
     tokenizer = context.needed(context.model, "model") / "tokenizer.json"
     path = context.folder / "texts.jsonl"
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))

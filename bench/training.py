@@ -103,7 +103,7 @@ def steps_and_products(context, limits, kind, groups, limit):
 def rows(context):
     require("accelerate", "datasets", "sentence_transformers")
 
-    limit, steps = context.size(256, 256, 32), context.size(9, 5, 3)
+    limit, steps = context.size(256, 256, 32), context.size(9, 2, 3)
     pairs = context.pairs()
     random.Random(13).shuffle(pairs)
     texts = context.texts()

@@ -151,7 +151,7 @@ static int apply_file(recipe *r, const char *path)
 
 static void settle_dtype(int64_t *dtype)
 {
-    *dtype = (int64_t)tandem_machine_precision((tandem_precision)*dtype);
+    *dtype = (int64_t)tandem_precision_settle((tandem_precision)*dtype);
 }
 
 /* The training configs follow the recipe where they share a setting. What "auto" is here becomes part

@@ -192,7 +192,7 @@ static int load(tandem_model *model, const char *directory, const tandem_model_o
     TANDEM_TRY(tandem_model_set_prompt(model, TANDEM_QUERY, model->info.query_prompt));
     TANDEM_TRY(tandem_model_set_prompt(model, TANDEM_DOCUMENT, model->info.document_prompt));
     TANDEM_TRY(tandem_model_read_weights(model, options));
-    fill_info(model, tandem_machine_precision(options->precision));
+    fill_info(model, tandem_precision_settle(options->precision));
     return tandem_encoder_set_precision(model->encoder, model->info.precision);
 }
 

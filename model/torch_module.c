@@ -31,7 +31,7 @@ static const struct {
 static const tandem_torch_host host = {
     .error = tandem_error,
     .machine_threads = tandem_machine_threads,
-    .machine_precision = tandem_machine_precision,
+    .machine_has_bf16 = tandem_machine_has_bf16,
     .kernels_best = tandem_kernels_best,
     .mask_make = tandem_mask_make,
     .attention_workspace = tandem_attention_workspace,

@@ -487,7 +487,7 @@ int tandem_train(tandem_train_result *out, const tandem_train_config *config, bo
     tandem_train_config settled = *config;
     tandem_trainer trainer = {.config = &settled, .cross = cross, .directory = directory};
 
-    settled.dtype = (int64_t)tandem_machine_precision((tandem_precision)config->dtype);
+    settled.dtype = (int64_t)tandem_precision_settle((tandem_precision)config->dtype);
     int rc = run(out, &trainer, resume);
 
     tandem_trainer_close(&trainer);

@@ -25,15 +25,6 @@ tandem_isa tandem_machine_isa(void);
 const char *tandem_isa_name(tandem_isa isa);
 bool tandem_machine_has_bf16(void); /* the set multiplies matrices in bfloat16, faster than in float32 */
 
-/* What a model's matrix products are computed in: float32; factors rounded to bfloat16 and sums in
- * float32; or, for a model that only reads texts, factors rounded to 8 bits (activations over the range of a
- * token's, weights over that of an output's) and sums in whole numbers. */
-typedef enum { TANDEM_FP32, TANDEM_BF16, TANDEM_AUTO, TANDEM_INT8 } tandem_precision;
-
-/* TANDEM_AUTO becomes bf16 where tandem_machine_has_bf16(), else fp32; the others stay: bf16 and int8 work
- * on every CPU. It never becomes int8, which changes results more than a default may. */
-tandem_precision tandem_machine_precision(tandem_precision asked);
-const char *tandem_precision_name(tandem_precision precision); /* "fp32" */
 /* "AMD EPYC ..., avx2 avx512f avx512_bf16 ..."; borrowed. */
 const char *tandem_machine_cpu(void);
 size_t tandem_machine_cores(void);     /* physical cores this process may use */

@@ -206,7 +206,7 @@ float *tandem_encoder_parameters(tandem_encoder *encoder) {
 
 int tandem_encoder_set_precision(tandem_encoder *encoder, tandem_precision precision) {
     return guarded(__func__, [&] {
-        encoder->precision = tandem_machine_precision(precision);
+        encoder->precision = precision;
         for (Matrix *matrix : encoder->matrices) {
             matrix->forget();
             matrix->precision = encoder->precision;

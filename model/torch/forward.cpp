@@ -190,7 +190,7 @@ struct Forward : std::enable_shared_from_this<Forward> {
         setting.relative = relative;
         setting.queries = queries_of(index);
         setting.mask = mask_of(dropout, layer_site(index, SITE_PROBABILITIES), encoder.spec.attention_dropout, first_row(setting.queries) * static_cast<uint64_t>(setting.heads));
-        setting.bf16 = reads() && encoder.precision != TANDEM_FP32 && tandem_machine_precision(TANDEM_AUTO) == TANDEM_BF16;
+        setting.bf16 = reads() && encoder.precision != TANDEM_FP32 && tandem_machine_has_bf16();
         return tandem::attention(qkv, layer.qkv_bias, packed, setting);
     }
 

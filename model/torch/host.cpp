@@ -25,8 +25,8 @@ size_t tandem_machine_threads(void) {
     return host.machine_threads();
 }
 
-tandem_precision tandem_machine_precision(tandem_precision asked) {
-    return host.machine_precision(asked);
+bool tandem_machine_has_bf16(void) {
+    return host.machine_has_bf16();
 }
 
 const tandem_kernels *tandem_kernels_best(void) {

@@ -15,7 +15,7 @@ extern "C" {
 typedef struct {
     int (*error)(const char *format, ...);
     size_t (*machine_threads)(void);
-    tandem_precision (*machine_precision)(tandem_precision asked);
+    bool (*machine_has_bf16)(void);
     const tandem_kernels *(*kernels_best)(void);
     tandem_mask (*mask_make)(uint64_t seed, uint64_t step, uint64_t site, double probability);
     size_t (*attention_workspace)(const tandem_attention *attention);

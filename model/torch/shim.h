@@ -22,7 +22,7 @@
 
 #include "tandem/batch.h"
 #include "tandem/error.h"
-#include "tandem/machine.h"
+#include "tandem/precision.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -216,7 +216,7 @@ TANDEM_SHIM(float *, tandem_encoder_parameters)(tandem_encoder *encoder); /* bor
 TANDEM_SHIM(float *, tandem_encoder_gradients)(tandem_encoder *encoder);
 
 /* What the products of tokens and weights are computed in, in the layers and before them; fp32
- * until it is said, TANDEM_AUTO is as on this machine. Everything else is float32: in bf16 and int8
+ * until it is said. Everything else is float32: in bf16 and int8
  * products read rounded copies of activations, gradients and weights, which are made here. In int8 no
  * gradients can be recorded, and a token's result does not depend on what else is in its batch. */
 TANDEM_SHIM(int, tandem_encoder_set_precision)(tandem_encoder *encoder, tandem_precision precision);

@@ -179,9 +179,21 @@ static void test_same_bits(void **state)
     free(a), free(b), free(d), free(first), free(again), free(first_gradient), free(gradient);
 }
 
+/* What is chosen is one thing in a process, never int8, and bf16 only where its instructions are. */
+static void test_chosen(void **state)
+{
+    (void)state;
+    tandem_precision chosen = tandem_precision_settle(TANDEM_AUTO);
+    assert_true(chosen == TANDEM_FP32 || (chosen == TANDEM_BF16 && tandem_machine_has_bf16()));
+    assert_int_equal(tandem_precision_settle(TANDEM_AUTO), chosen);
+    assert_int_equal(tandem_precision_settle(TANDEM_BF16), TANDEM_BF16); /* with or without its instructions */
+    assert_string_equal(tandem_precision_name(TANDEM_BF16), "bf16");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_chosen),
         cmocka_unit_test(test_products),
         cmocka_unit_test(test_rounding),
         cmocka_unit_test(test_same_bits),
