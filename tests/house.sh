@@ -14,7 +14,7 @@ headers_of() {
     case $1 in
     base) echo error memory file log json settings hash random machine openmp cache ;;
     data) echo batch dataset groups import qrels token_store tokenizer vectors ;;
-    model) echo model onnx safetensors ;;
+    model) echo model onnx precision safetensors ;;
     lib) echo inference ;;
     mining) echo bm25 cloze negatives search ;;
     eval) echo compare metrics pipeline report run ;;

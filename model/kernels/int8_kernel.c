@@ -107,24 +107,50 @@ void TANDEM_KERNEL(int8_lay_out)(tandem_extent extent, const float *from, uint32
     }
 }
 
-static void quantize_row(const float *x, size_t depth, code *to, size_t words, float *range) {
-    vfloat low = {0}, high = {0};
-    for (size_t i = 0; i < depth; i += LANES) {
+/* Vectors whose extremes are kept apart, so that none waits for the one before it. */
+enum { APART = 4 };
+
+/* The least and the greatest number of a row, 0 among them. */
+static void extremes(const float *x, size_t depth, float *least, float *most) {
+    vfloat low[APART] = {0}, high[APART] = {0};
+    size_t i = 0;
+    for (; i + APART * LANES <= depth; i += APART * LANES) {
+#pragma GCC unroll 4
+        for (int j = 0; j < APART; j++) {
+            vfloat v = vload(x + i + j * LANES);
+            low[j] = vmin(low[j], v);
+            high[j] = vmax(high[j], v);
+        }
+    }
+    for (; i < depth; i += LANES) {
         vfloat v = vload_first(x + i, depth - i);
-        low = -vmax(-low, -v);
-        high = vmax(high, v);
+        low[0] = vmin(low[0], v);
+        high[0] = vmax(high[0], v);
     }
-    float least = 0, most = 0;
+    vfloat lows = vmin(vmin(low[0], low[1]), vmin(low[2], low[3])), highs = vmax(vmax(high[0], high[1]), vmax(high[2], high[3]));
+    *least = *most = 0;
     for (int lane = 0; lane < LANES; lane++) {
-        least = low[lane] < least ? low[lane] : least;
-        most = high[lane] > most ? high[lane] : most;
+        *least = lows[lane] < *least ? lows[lane] : *least;
+        *most = highs[lane] > *most ? highs[lane] : *most;
     }
+}
+
+ALWAYS_INLINE vcode codes_of(vfloat x, float least, float inverse) {
+    return __builtin_convertvector((vuint)((x - least) * inverse + rounder) & 0xff, vcode);
+}
+
+static void quantize_row(const float *x, size_t depth, code *to, size_t words, float *range) {
+    float least, most;
+    extremes(x, depth, &least, &most);
     float inverse = most - least > 0 ? 255 / (most - least) : 0;
     size_t i = 0;
-    for (; i < depth; i += LANES) {
-        vuint bits = (vuint)((vload_first(x + i, depth - i) - least) * inverse + rounder) & 0xff;
-        vcode codes = __builtin_convertvector(bits, vcode);
-        memcpy(to + i, &codes, least_of(words * GROUP - i, LANES) * sizeof *to);
+    for (; i + LANES <= depth; i += LANES) {
+        vcode codes = codes_of(vload(x + i), least, inverse);
+        memcpy(to + i, &codes, sizeof codes);
+    }
+    if (i < depth) {
+        vcode codes = codes_of(vload_first(x + i, depth - i), least, inverse);
+        memcpy(to + i, &codes, (words * GROUP - i) * sizeof *to);
     }
     range[0] = least;
     range[1] = (most - least) / 255;

@@ -1,12 +1,12 @@
 /* norm_kernel.c - dropout, residual addition and LayerNorm in one pass, and their
- * backward pass; sums over rows. The loops are written element by element; `omp simd`
- * lets the compiler keep several partial sums. */
+ * backward pass; sums over rows. Loops are written element by element where the compiler makes vectors of them as well. */
 #include <math.h>
 #include <string.h>
 
 #include "model/kernels/chunks.h"
 #include "model/kernels/kernels.h"
 #include "model/kernels/mask.h"
+#include "model/kernels/simd.h"
 
 tandem_residual_norm_forward_fn TANDEM_KERNEL(residual_norm_forward);
 tandem_residual_norm_backward_fn TANDEM_KERNEL(residual_norm_backward);
@@ -15,28 +15,57 @@ tandem_column_sum_fn TANDEM_KERNEL(column_sum);
 
 /* ---- forward ------------------------------------------------------------------------ */
 
+/* Vectors that are summed apart, so that none waits for the one before it. */
+enum { APART = 4 };
+
+/* The sum of (x - centre), or with `squared` of its square, which is a constant after inlining. */
+ALWAYS_INLINE float sum_of(const float *x, float centre, bool squared, size_t width) {
+    vfloat sums[APART] = {0};
+    size_t i = 0;
+    for (; i + APART * LANES <= width; i += APART * LANES) {
+#pragma GCC unroll 4
+        for (int j = 0; j < APART; j++) {
+            vfloat v = vload(x + i + j * LANES) - centre;
+            sums[j] += squared ? v * v : v;
+        }
+    }
+    float end = 0;
+    for (; i < width; i++) {
+        end += squared ? (x[i] - centre) * (x[i] - centre) : x[i] - centre;
+    }
+    return vsum((sums[0] + sums[1]) + (sums[2] + sums[3])) + end;
+}
+
 static void normalize_row(const float *sum, const float *weight, const float *shift, float eps, size_t width, float *out, float *stats) {
-    float total = 0;
-#pragma omp simd reduction(+ : total)
-    for (size_t i = 0; i < width; i++) {
-        total += sum[i];
-    }
-    float mean = total / (float)width, square = 0;
-#pragma omp simd reduction(+ : square)
-    for (size_t i = 0; i < width; i++) {
-        square += (sum[i] - mean) * (sum[i] - mean);
-    }
-    float inverse = 1.0f / sqrtf(square / (float)width + eps);
-    for (size_t i = 0; i < width; i++) {
-        out[i] = (sum[i] - mean) * inverse * weight[i];
-    }
+    float mean = sum_of(sum, 0, false, width) / (float)width;
+    float inverse = 1.0f / sqrtf(sum_of(sum, mean, true, width) / (float)width + eps);
     if (shift != NULL) {
         for (size_t i = 0; i < width; i++) {
-            out[i] += shift[i];
+            out[i] = (sum[i] - mean) * inverse * weight[i] + shift[i];
+        }
+    } else {
+        for (size_t i = 0; i < width; i++) {
+            out[i] = (sum[i] - mean) * inverse * weight[i];
         }
     }
     stats[0] = mean;
     stats[1] = inverse;
+}
+
+/* to = x + bias + residual, either of which may be NULL. */
+static void add_row(const float *x, const float *bias, const float *residual, size_t width, float *to) {
+    if (bias != NULL && residual != NULL) {
+        for (size_t i = 0; i < width; i++) {
+            to[i] = x[i] + bias[i] + residual[i];
+        }
+    } else if (bias != NULL || residual != NULL) {
+        const float *added = bias != NULL ? bias : residual;
+        for (size_t i = 0; i < width; i++) {
+            to[i] = x[i] + added[i];
+        }
+    } else if (to != x) {
+        memcpy(to, x, width * sizeof *to);
+    }
 }
 
 void TANDEM_KERNEL(residual_norm_forward)(tandem_extent extent, const float *x, const float *bias, const float *residual, tandem_mask mask, const float *weight, const float *shift,
@@ -44,22 +73,14 @@ void TANDEM_KERNEL(residual_norm_forward)(tandem_extent extent, const float *x, 
     size_t width = extent.width;
 #pragma omp parallel for schedule(static) num_threads(extent.threads)
     for (size_t row = 0; row < extent.rows; row++) {
-        const float *from = x + row * width;
+        const float *from = x + row * width, *added = residual == NULL ? NULL : residual + row * width;
         float *to = sum + row * width;
-        if (bias != NULL) {
-            for (size_t i = 0; i < width; i++) {
-                to[i] = from[i] + bias[i];
-            }
-        } else if (to != from) {
-            memcpy(to, from, width * sizeof *to);
-        }
-        if (mask.threshold != 0) {
+        if (mask.threshold == 0) {
+            add_row(from, bias, added, width, to);
+        } else {
+            add_row(from, bias, NULL, width, to);
             mask_row(to, mask, row, width, to);
-        }
-        if (residual != NULL) {
-            for (size_t i = 0; i < width; i++) {
-                to[i] += residual[row * width + i];
-            }
+            add_row(to, added, NULL, width, to);
         }
         if (weight != NULL) {
             normalize_row(to, weight, shift, eps, width, out + row * width, stats + 2 * row);

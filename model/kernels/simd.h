@@ -123,6 +123,17 @@ ALWAYS_INLINE vfloat vmax(vfloat a, vfloat b) {
 #endif
 }
 
+/* The lesser; b when either is no number. */
+ALWAYS_INLINE vfloat vmin(vfloat a, vfloat b) {
+#if defined(__AVX512F__)
+    return (vfloat)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return (vfloat)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+    return vselect(a < b, a, b);
+#endif
+}
+
 /* Sum of the lanes, in the order of a binary tree. */
 ALWAYS_INLINE float vsum(vfloat v) {
     float lane[LANES];

@@ -208,8 +208,7 @@ int tandem_encoder_set_precision(tandem_encoder *encoder, tandem_precision preci
     return guarded(__func__, [&] {
         encoder->precision = precision;
         for (Matrix *matrix : encoder->matrices) {
-            matrix->forget();
-            matrix->precision = encoder->precision;
+            matrix->set_precision(encoder->precision);
             if (matrix->leaf.defined() && encoder->precision == TANDEM_INT8) {
                 tandem::laid_out(*matrix); /* which may fail */
             }
@@ -220,7 +219,7 @@ int tandem_encoder_set_precision(tandem_encoder *encoder, tandem_precision preci
 
 void tandem_encoder_parameters_changed(tandem_encoder *encoder) {
     for (Matrix *matrix : encoder->matrices) {
-        matrix->forget();
+        matrix->changed();
     }
 }
 

@@ -155,17 +155,23 @@ at::Tensor embed(std::vector<Lookup> lookups) {
 
 namespace {
 
-/* [depth, width] for the kernels, in float32 or bfloat16, from it or from its transpose. */
-at::Tensor lay_out(const at::Tensor &matrix, tandem_precision precision, bool transposed) {
-    int64_t depth = matrix.size(transposed ? 1 : 0), width = matrix.size(transposed ? 0 : 1);
-    if (precision == TANDEM_BF16) {
-        at::Tensor out = at::empty({static_cast<int64_t>(tandem_bf16_words(static_cast<size_t>(depth), static_cast<size_t>(width)))}, at::kInt);
-        kernels().bf16_lay_out(extent_of(depth, width), read(matrix), transposed, words(out));
-        return out;
+/* Memory for a form, that which it has unless a graph still reads it. */
+void make_room(at::Tensor &data, int64_t count, at::ScalarType type) {
+    if (!data.defined() || data.use_count() > 1) {
+        data = at::empty({count}, type);
     }
-    at::Tensor out = floats({(width + 15) / 16 * 16 * depth});
-    kernels().float_lay_out(extent_of(depth, width), read(matrix), transposed, write(out));
-    return out;
+}
+
+/* Of the weight, or with `transposed` of its transpose. */
+void lay_out(Form &form, const Matrix &weight, bool transposed) {
+    int64_t depth = weight.leaf.size(transposed ? 1 : 0), width = weight.leaf.size(transposed ? 0 : 1);
+    if (weight.precision == TANDEM_BF16) {
+        make_room(form.data, static_cast<int64_t>(tandem_bf16_words(static_cast<size_t>(depth), static_cast<size_t>(width))), at::kInt);
+        kernels().bf16_lay_out(extent_of(depth, width), read(weight.leaf), transposed, words(form.data));
+    } else {
+        make_room(form.data, (width + 15) / 16 * 16 * depth, at::kFloat);
+        kernels().float_lay_out(extent_of(depth, width), read(weight.leaf), transposed, write(form.data));
+    }
 }
 
 void lay_out_int8(const Matrix &weight) {
@@ -174,9 +180,23 @@ void lay_out_int8(const Matrix &weight) {
         throw std::invalid_argument("a product of depth " + std::to_string(depth) + " is too deep for int8, which sums at most " + std::to_string(TANDEM_INT8_DEPTH));
     }
     int64_t column = static_cast<int64_t>(kernels().int8_words(static_cast<size_t>(depth)));
-    weight.laid_out = at::empty({(width + 15) / 16 * 16 * column}, at::kInt);
+    make_room(weight.forward.data, (width + 15) / 16 * 16 * column, at::kInt);
     weight.scales = floats({2, width});
-    kernels().int8_lay_out(extent_of(depth, width), read(weight.leaf), words(weight.laid_out), write(weight.scales), write(weight.scales) + width);
+    kernels().int8_lay_out(extent_of(depth, width), read(weight.leaf), words(weight.forward.data), write(weight.scales), write(weight.scales) + width);
+}
+
+/* A form that is of the weight as it is now. */
+const at::Tensor &fresh(Form &form, const Matrix &weight) {
+    std::lock_guard<std::mutex> guard(*weight.lock);
+    if (form.stale) {
+        if (weight.precision == TANDEM_INT8) {
+            lay_out_int8(weight);
+        } else {
+            lay_out(form, weight, &form == &weight.forward);
+        }
+        form.stale = false;
+    }
+    return form.data;
 }
 
 /* x [rows, depth] * what is laid out. */
@@ -217,28 +237,13 @@ struct ProductStep : Step {
     }
 };
 
-at::Tensor laid_out_transposed(const Matrix &weight) {
-    std::lock_guard<std::mutex> guard(*weight.lock);
-    if (!weight.laid_out_transposed.defined()) {
-        weight.laid_out_transposed = lay_out(weight.leaf, weight.precision, false);
-    }
-    return weight.laid_out_transposed;
-}
-
 } // namespace
 
 tandem_laid_out laid_out(const Matrix &weight) {
-    std::lock_guard<std::mutex> guard(*weight.lock);
-    int64_t depth = weight.leaf.size(1), width = weight.leaf.size(0);
-    if (!weight.laid_out.defined()) {
-        if (weight.precision == TANDEM_INT8) {
-            lay_out_int8(weight);
-        } else {
-            weight.laid_out = lay_out(weight.leaf, weight.precision, true);
-        }
-    }
-    const float *scales = weight.scales.defined() ? read(weight.scales) : nullptr;
-    return {weight.precision, static_cast<size_t>(depth), static_cast<size_t>(width), weight.laid_out.const_data_ptr(), scales, scales == nullptr ? nullptr : scales + width};
+    size_t depth = static_cast<size_t>(weight.leaf.size(1)), width = static_cast<size_t>(weight.leaf.size(0));
+    const void *data = fresh(weight.forward, weight).const_data_ptr();
+    const float *scales = weight.precision == TANDEM_INT8 ? read(weight.scales) : nullptr;
+    return {weight.precision, depth, width, data, scales, scales == nullptr ? nullptr : scales + width};
 }
 
 tandem_extent row_extent(int64_t rows, int64_t width) {
@@ -264,7 +269,7 @@ at::Tensor product(const at::Tensor &x, const Matrix &weight) {
     step->weight = weight.leaf;
     step->precision = weight.precision;
     if (x.requires_grad()) {
-        step->laid_out = laid_out_transposed(weight);
+        step->laid_out = fresh(weight.backward, weight);
     }
     return attach(std::move(out), step, {x, weight.leaf});
 }

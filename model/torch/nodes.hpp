@@ -46,19 +46,27 @@ struct Lookup {
 /* Sum of the looked-up rows of all tables: [total, hidden]. */
 at::Tensor embed(std::vector<Lookup> lookups);
 
+/* A weight as a kernel reads it. */
+struct Form {
+    at::Tensor data;
+    bool stale = true; /* not of the weight as it is now: its memory is for the next one */
+};
+
 /* A weight of the layers, [out, in], and its forms that are laid out for the kernels, each made when it is first needed. */
 struct Matrix {
     at::Tensor leaf;
     tandem_precision precision = TANDEM_FP32;
     std::unique_ptr<std::mutex> lock = std::make_unique<std::mutex>(); /* threads may run one model */
-    mutable at::Tensor laid_out;            /* the transpose, [in, out], as forward needs it */
-    mutable at::Tensor scales;              /* int8: [2, out], the columns' scales and sums */
-    mutable at::Tensor laid_out_transposed; /* the weight itself, for the gradient of x */
+    mutable Form forward;      /* of the transpose, [in, out] */
+    mutable Form backward;     /* of the weight itself, for the gradient of x */
+    mutable at::Tensor scales; /* int8: [2, out], the columns' scales and sums */
 
-    void forget() {
-        laid_out.reset();
-        scales.reset();
-        laid_out_transposed.reset();
+    void changed() {
+        forward.stale = backward.stale = true;
+    }
+    void set_precision(tandem_precision to) {
+        precision = to;
+        forward = backward = {};
     }
 };
 
