@@ -238,6 +238,11 @@ float *tandem_encoder_gradients(tandem_encoder *encoder) {
     int rc = guarded(__func__, [&] {
         if (!encoder->gradients.defined()) {
             encoder->gradients = at::zeros_like(encoder->parameters);
+            for (Matrix *matrix : encoder->matrices) {
+                if (matrix->leaf.defined()) {
+                    tandem::reserve_forms(*matrix);
+                }
+            }
             for (tandem_encoder::Leaf &leaf : encoder->leaves) {
                 leaf.tensor->set_requires_grad(true);
                 leaf.tensor->mutable_grad() = encoder->gradients.narrow(0, leaf.place, leaf.tensor->numel()).view(leaf.tensor->sizes()).detach();

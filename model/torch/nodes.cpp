@@ -246,6 +246,11 @@ tandem_laid_out laid_out(const Matrix &weight) {
     return {weight.precision, depth, width, data, scales, scales == nullptr ? nullptr : scales + width};
 }
 
+void reserve_forms(const Matrix &weight) {
+    (void)fresh(weight.forward, weight);
+    (void)fresh(weight.backward, weight);
+}
+
 tandem_extent row_extent(int64_t rows, int64_t width) {
     int64_t useful = (rows + 7) / 8; /* a thread for each tile of registers at most */
     return {static_cast<size_t>(rows), static_cast<size_t>(width), static_cast<int>(std::min(useful, static_cast<int64_t>(tandem_machine_threads())))};

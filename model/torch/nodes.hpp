@@ -72,6 +72,8 @@ struct Matrix {
 
 /* The form that forward needs. */
 tandem_laid_out laid_out(const Matrix &weight);
+/* Takes the memory of both forms, which stays theirs, so that it lies together and not among a step's activations. */
+void reserve_forms(const Matrix &weight);
 
 /* Rows and the threads that share them, where the work on each is that of a layer; and memory for these threads. */
 tandem_extent row_extent(int64_t rows, int64_t width);
