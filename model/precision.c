@@ -21,7 +21,7 @@ static double seconds_of(tandem_float_multiply_fn *multiply, const tandem_laid_o
 {
     double start = tandem_seconds();
 
-    multiply(ROWS, weight, x, out);
+    multiply(ROWS, weight, tandem_all_columns(weight), x, out);
     return tandem_seconds() - start;
 }
 

@@ -18,6 +18,10 @@ static inline int omp_get_thread_num(void)
 {
     return 0;
 }
+static inline int omp_get_num_threads(void)
+{
+    return 1;
+}
 typedef char omp_lock_t;
 static inline void omp_init_lock(omp_lock_t *lock)
 {

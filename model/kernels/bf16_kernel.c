@@ -78,16 +78,18 @@ void TANDEM_KERNEL(bf16_lay_out)(tandem_extent extent, const float *from, bool t
     }
 }
 
-void TANDEM_KERNEL(bf16_multiply)(size_t rows, const tandem_laid_out *b, const float *x, float *c) {
+void TANDEM_KERNEL(bf16_multiply)(size_t rows, const tandem_laid_out *b, tandem_columns columns, const float *x, float *c) {
     size_t width = b->width, depth = b->depth, stride = round_up(width, LANES);
     const uint32_t *words = b->data;
+    c += columns.first;
     for (size_t first = 0; first < rows; first += ROW_BLOCK) {
         uint32_t block[ROW_BLOCK * PAIRS];
         size_t count = least_of(rows - first, ROW_BLOCK);
         for (size_t k = 0; k < depth; k += DEPTH) {
             size_t deep = least_of(depth - k, DEPTH);
             pairs_within_rows(x + first * depth + k, depth, count, deep, block);
-            pair_multiply_panels(count, (deep + 1) / 2, width, (pair_left){block, PAIRS, 1}, words + k / 2 * stride, c + first * width, width, k > 0);
+            const uint32_t *panels = words + k / 2 * stride + (deep + 1) / 2 * columns.first;
+            pair_multiply_panels(count, (deep + 1) / 2, columns.end - columns.first, (pair_left){block, PAIRS, 1}, panels, c + first * width, width, k > 0);
         }
     }
 }

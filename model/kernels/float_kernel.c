@@ -63,8 +63,9 @@ void TANDEM_KERNEL(float_lay_out)(tandem_extent extent, const float *from, bool 
     }
 }
 
-void TANDEM_KERNEL(float_multiply)(size_t rows, const tandem_laid_out *b, const float *x, float *c) {
-    float_multiply_panels(rows, b->depth, b->width, (float_left){x, b->depth, 1}, b->data, c, b->width, false);
+void TANDEM_KERNEL(float_multiply)(size_t rows, const tandem_laid_out *b, tandem_columns columns, const float *x, float *c) {
+    const float *panels = (const float *)b->data + b->depth * columns.first;
+    float_multiply_panels(rows, b->depth, columns.end - columns.first, (float_left){x, b->depth, 1}, panels, c + columns.first, b->width, false);
 }
 
 void TANDEM_KERNEL(float_gradient)(tandem_extent extent, size_t depth, const float *a, const float *b, float *scratch, float *c) {

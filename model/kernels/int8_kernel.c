@@ -222,11 +222,11 @@ ALWAYS_INLINE void tile_column(int vectors, size_t rows, quantized a, const uint
     }
 }
 
-void TANDEM_KERNEL(int8_multiply)(size_t rows, const tandem_laid_out *b, const uint32_t *codes, const float *ranges, float *c) {
+void TANDEM_KERNEL(int8_multiply)(size_t rows, const tandem_laid_out *b, tandem_columns columns, const uint32_t *codes, const float *ranges, float *c) {
     quantized a = {codes, ranges, TANDEM_KERNEL(int8_words)(b->depth)};
-    const uint32_t *words = b->data;
-    for (size_t first = 0; first < b->width; first += PANEL, words += a.words * PANEL) {
-        size_t columns = least_of(b->width - first, PANEL), vectors = divide_up(columns, LANES), tail = columns - (vectors - 1) * LANES;
+    const uint32_t *words = (const uint32_t *)b->data + a.words * columns.first;
+    for (size_t first = columns.first; first < columns.end; first += PANEL, words += a.words * PANEL) {
+        size_t taken = least_of(columns.end - first, PANEL), vectors = divide_up(taken, LANES), tail = taken - (vectors - 1) * LANES;
         const float *scales = b->scales + first, *sums = b->sums + first;
         if (vectors == 3) {
             tile_column(3, rows, a, words, scales, sums, c + first, b->width, tail);

@@ -183,8 +183,17 @@ typedef struct {
  * is it, or with `transposed` its transpose [width, depth]. */
 typedef void tandem_float_lay_out_fn(tandem_extent extent, const float *from, bool transposed, float *to);
 
-/* c [rows, width] = x [rows, depth] * b, each sum in the order of its terms. */
-typedef void tandem_float_multiply_fn(size_t rows, const tandem_laid_out *b, const float *x, float *c);
+/* Of a product's columns those from `first` up to `end`; `first` where a panel begins. */
+typedef struct {
+    size_t first, end;
+} tandem_columns;
+
+static inline tandem_columns tandem_all_columns(const tandem_laid_out *b) {
+    return (tandem_columns){0, b->width};
+}
+
+/* Columns of c [rows, width] = x [rows, depth] * b, each sum in the order of its terms. */
+typedef void tandem_float_multiply_fn(size_t rows, const tandem_laid_out *b, tandem_columns columns, const float *x, float *c);
 
 /* Numbers of the summed dimension that a gradient takes at once. */
 enum { TANDEM_FLOAT_DEPTH = 1024 };
@@ -202,8 +211,8 @@ static inline size_t tandem_bf16_words(size_t depth, size_t width) {
 /* As tandem_float_lay_out_fn. */
 typedef void tandem_bf16_lay_out_fn(tandem_extent extent, const float *from, bool transposed, uint32_t *to);
 
-/* c [rows, width] = x [rows, depth] * b. */
-typedef void tandem_bf16_multiply_fn(size_t rows, const tandem_laid_out *b, const float *x, float *c);
+/* As tandem_float_multiply_fn. */
+typedef void tandem_bf16_multiply_fn(size_t rows, const tandem_laid_out *b, tandem_columns columns, const float *x, float *c);
 
 /* Numbers of the summed dimension that a product or a gradient takes at once. */
 enum { TANDEM_BF16_DEPTH = 512 };
@@ -225,12 +234,13 @@ typedef void tandem_int8_lay_out_fn(tandem_extent extent, const float *from, uin
  * to its greatest, 0 among them; ranges: that least number, and a step. */
 typedef void tandem_int8_quantize_fn(size_t rows, size_t depth, const float *x, uint32_t *codes, float *ranges);
 
-/* c [rows, width] = what codes and ranges stand for * b; the same to the bit for every set. */
-typedef void tandem_int8_multiply_fn(size_t rows, const tandem_laid_out *b, const uint32_t *codes, const float *ranges, float *c);
+/* Columns of c [rows, width] = what codes and ranges stand for * b; the same to the bit for every set. */
+typedef void tandem_int8_multiply_fn(size_t rows, const tandem_laid_out *b, tandem_columns columns, const uint32_t *codes, const float *ranges, float *c);
 
 /* ---- layers without gradients ------------------------------------------------------------ */
-/* Rows that go through a layer together. */
-enum { TANDEM_ROW_BLOCK = 64 };
+/* Rows that go through a layer together; and so few that threads share not them but the columns of each product, since to
+ * read the weights takes as long as to multiply with them. */
+enum { TANDEM_ROW_BLOCK = 64, TANDEM_FEW_ROWS = 32 };
 
 /* Floats a row of a block needs: for sums of the hidden size, for the feed-forward part's inside, for codes. */
 typedef struct {

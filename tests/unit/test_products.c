@@ -54,11 +54,13 @@ static void product_of(bool full, tandem_isa isa, tandem_extent extent, size_t d
     tandem_extent right = {depth, extent.width, extent.threads};
     uint32_t *laid_out = words(2 * depth, extent.width);
     if (full) {
+        tandem_laid_out matrix = {TANDEM_FP32, depth, extent.width, laid_out, NULL, NULL};
         kernels->float_lay_out(right, b, transposed, (float *)laid_out);
-        kernels->float_multiply(extent.rows, &(tandem_laid_out){TANDEM_FP32, depth, extent.width, laid_out, NULL, NULL}, a, c);
+        kernels->float_multiply(extent.rows, &matrix, tandem_all_columns(&matrix), a, c);
     } else {
+        tandem_laid_out matrix = {TANDEM_BF16, depth, extent.width, laid_out, NULL, NULL};
         kernels->bf16_lay_out(right, b, transposed, laid_out);
-        kernels->bf16_multiply(extent.rows, &(tandem_laid_out){TANDEM_BF16, depth, extent.width, laid_out, NULL, NULL}, a, c);
+        kernels->bf16_multiply(extent.rows, &matrix, tandem_all_columns(&matrix), a, c);
     }
     free(laid_out);
 }
@@ -138,7 +140,7 @@ static void test_rounding(void **state)
         uint32_t *laid_out = words(1, COUNT);
         float out[COUNT], odd[] = {(float)INFINITY, -(float)INFINITY, (float)NAN, 0x1.fffffep127f}, c[4];
         kernels->bf16_lay_out((tandem_extent){1, COUNT, 1}, numbers, false, laid_out);
-        kernels->bf16_multiply(1, &(tandem_laid_out){TANDEM_BF16, 1, COUNT, laid_out, NULL, NULL}, &one, out);
+        kernels->bf16_multiply(1, &(tandem_laid_out){TANDEM_BF16, 1, COUNT, laid_out, NULL, NULL}, (tandem_columns){0, COUNT}, &one, out);
         for (size_t i = 0; i < COUNT; i++) {
             if ((double)out[i] != rounded(numbers[i])) {
                 fail_msg("%s: %a is rounded to %a, expected %a", tandem_isa_name((tandem_isa)isa), (double)numbers[i], (double)out[i], rounded(numbers[i]));
@@ -146,7 +148,7 @@ static void test_rounding(void **state)
         }
         /* A gradient that overflowed or is none must be seen: steps are skipped by it. */
         kernels->bf16_lay_out((tandem_extent){1, 1, 1}, &one, false, laid_out);
-        kernels->bf16_multiply(4, &(tandem_laid_out){TANDEM_BF16, 1, 1, laid_out, NULL, NULL}, odd, c);
+        kernels->bf16_multiply(4, &(tandem_laid_out){TANDEM_BF16, 1, 1, laid_out, NULL, NULL}, (tandem_columns){0, 1}, odd, c);
         assert_true(isinf(c[0]) && c[0] > 0 && isinf(c[1]) && c[1] < 0 && isnan(c[2]) && isinf(c[3]));
         free(laid_out);
     }

@@ -90,7 +90,7 @@ static void check_int8(const float *x, const float *weights, size_t rows, size_t
         kernels->int8_quantize(rows, depth, x, codes, ranges);
         tandem_laid_out matrix = {TANDEM_INT8, depth, width, columns, scales, scales + width};
         memset(found, 0xff, rows * width * sizeof *found);
-        kernels->int8_multiply(rows, &matrix, codes, ranges, found);
+        kernels->int8_multiply(rows, &matrix, tandem_all_columns(&matrix), codes, ranges, found);
         for (size_t i = 0; i < rows * width; i++) {
             if (found[i] != expected[i]) {
                 fail_msg("%s, %zu x %zu x %zu: element %zu is %.9g, expected %.9g", tandem_isa_name((tandem_isa)isa), rows, depth, width, i, (double)found[i], (double)expected[i]);
@@ -154,7 +154,8 @@ static void test_int8_no_number(void **state)
         uint32_t columns[DEPTH * 16], codes[DEPTH];
         kernels->int8_lay_out((tandem_extent){DEPTH, WIDTH, 1}, weights, columns, scales, scales + WIDTH);
         kernels->int8_quantize(1, DEPTH, x, codes, ranges);
-        kernels->int8_multiply(1, &(tandem_laid_out){TANDEM_INT8, DEPTH, WIDTH, columns, scales, scales + WIDTH}, codes, ranges, found);
+        tandem_laid_out matrix = {TANDEM_INT8, DEPTH, WIDTH, columns, scales, scales + WIDTH};
+        kernels->int8_multiply(1, &matrix, tandem_all_columns(&matrix), codes, ranges, found);
         assert_true(isfinite(found[0]) && isnan(found[1]) && isfinite(found[2]));
     }
     free(x);
@@ -200,11 +201,77 @@ static void test_neighbours(void **state)
     free(workspace);
 }
 
+/* Weights laid out in a precision, from random ones [width, depth]. */
+static tandem_laid_out random_matrix(const tandem_kernels *kernels, tandem_random *random, tandem_precision precision, size_t depth, size_t width)
+{
+    float *weights = random_floats(random, width * depth, 1), *data = floats((depth + 2) * (width + 16)), *scales = floats(2 * width);
+    if (precision == TANDEM_FP32) {
+        kernels->float_lay_out((tandem_extent){depth, width, 1}, weights, true, data);
+    } else if (precision == TANDEM_BF16) {
+        kernels->bf16_lay_out((tandem_extent){depth, width, 1}, weights, true, (uint32_t *)data);
+    } else {
+        kernels->int8_lay_out((tandem_extent){depth, width, 1}, weights, (uint32_t *)data, scales, scales + width);
+    }
+    free(weights);
+    return (tandem_laid_out){precision, depth, width, data, scales, scales + width};
+}
+
+static void matrix_free(tandem_laid_out matrix)
+{
+    free((void *)(uintptr_t)matrix.data);
+    free((void *)(uintptr_t)matrix.scales);
+}
+
+/* A layer over few rows gives on several threads, which share the columns of its products, what it gives on one. */
+static void check_few_rows(const tandem_kernels *kernels, tandem_precision precision, bool pre_norm, bool gated, size_t rows)
+{
+    enum { HIDDEN = 100, INNER = 170 };
+    tandem_random random = tandem_random_stream(5, "rows", rows);
+    float *bias = random_floats(&random, 2 * INNER, 1), *context = random_floats(&random, rows * HIDDEN, 1), *in = random_floats(&random, rows * HIDDEN, 1);
+    tandem_row_layer layer = {
+        .out = random_matrix(kernels, &random, precision, HIDDEN, HIDDEN),
+        .up = random_matrix(kernels, &random, precision, HIDDEN, gated ? 2 * INNER : INNER),
+        .down = random_matrix(kernels, &random, precision, INNER, HIDDEN),
+        .next = random_matrix(kernels, &random, precision, HIDDEN, 3 * HIDDEN),
+        .out_bias = bias, .up_bias = bias, .down_bias = bias,
+        .middle_norm = {bias, bias + HIDDEN}, .last_norm = {bias + 1, NULL},
+        .pre_norm = pre_norm, .gated = gated, .activation = TANDEM_ACTIVATION_GELU, .eps = 1e-12f,
+    };
+    float *x[2] = {floats(rows * HIDDEN), floats(rows * HIDDEN)}, *next[2] = {floats(rows * 3 * HIDDEN), floats(rows * 3 * HIDDEN)};
+    float *workspace = floats((THREADS + 1) * tandem_row_scratch_floats(tandem_row_scratch_of(&layer)));
+    for (int threads = 1; threads <= THREADS + 1; threads++) {
+        int i = threads > 1;
+        memcpy(x[i], in, rows * HIDDEN * sizeof *in);
+        memset(next[i], 0xff, rows * 3 * HIDDEN * sizeof *in);
+        kernels->rows_layer((tandem_extent){rows, HIDDEN, threads}, &layer, context, x[i], next[i], workspace);
+        assert_memory_equal(x[0], x[i], rows * HIDDEN * sizeof *in);
+        assert_memory_equal(next[0], next[i], rows * 3 * HIDDEN * sizeof *in);
+    }
+    for (int i = 0; i < 2; i++) {
+        free(x[i]);
+        free(next[i]);
+    }
+    matrix_free(layer.out), matrix_free(layer.up), matrix_free(layer.down), matrix_free(layer.next);
+    free(bias), free(context), free(in), free(workspace);
+}
+
+static void test_few_rows(void **state)
+{
+    (void)state;
+    const tandem_precision precisions[] = {TANDEM_FP32, TANDEM_BF16, TANDEM_INT8};
+    const size_t rows[] = {1, 2, 15, TANDEM_FEW_ROWS, TANDEM_FEW_ROWS + 1};
+    for (int isa = TANDEM_ISA_PORTABLE; isa <= (int)tandem_machine_isa(); isa++) {
+        for (size_t i = 0; i < 3 * 4 * sizeof rows / sizeof *rows; i++) {
+            check_few_rows(tandem_kernels_of((tandem_isa)isa), precisions[i % 3], i / 3 % 2 == 1, i / 6 % 2 == 1, rows[i / 12]);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_int8),  cmocka_unit_test(test_int8_extremes), cmocka_unit_test(test_int8_no_number),
-        cmocka_unit_test(test_neighbours),
+        cmocka_unit_test(test_neighbours), cmocka_unit_test(test_few_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
