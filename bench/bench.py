@@ -74,7 +74,7 @@ def main():
     parser.add_argument("--dataset", type=pathlib.Path, help="a dataset of English documents (SciFact)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="smaller sizes and three rounds: about ten minutes")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes and three rounds at most: two and a half minutes")
     parser.add_argument("--tiny", action="store_true", help="sizes for a test: whether it works, not how fast")
     parser.add_argument("--only", nargs="+", choices=ALL_PARTS, metavar="PART",
                         help=f"{', '.join(ALL_PARTS)}; by default all but the last")

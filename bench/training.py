@@ -1,5 +1,5 @@
-"""Training steps beside sentence-transformers' own trainers, in fp32 on both sides and in bf16: 32 pairs of a query and its
-document with the multiple-negatives loss, and 32 pairs of a query and a document with binary cross-entropy.
+"""Training steps beside sentence-transformers' own trainers, in fp32 on both sides and in bf16: 32 pairs (16, where it is to
+be quick) of a query and its document with the multiple-negatives loss, and as many with binary cross-entropy.
 
 A step's seconds are between the ends of two steps, so that reading and batch building count; the first step does
 not. Peak memory is that of the whole process. The limit in fp32 is the matrix products of as many tokens alone, those
@@ -16,17 +16,17 @@ import time
 from limits import FORWARD_TOKENS, STEP_TOKENS, Limits
 from side import Row, answer, in_turns, median, python_worker, require, run_program
 
-BATCH, NEGATIVES = 32, 3
+NEGATIVES = 3
 
 
-def sentence_transformers_trainer(kind, model_path, rows, limit, steps, folder, callbacks):
+def sentence_transformers_trainer(kind, model_path, rows, limit, batch, steps, folder, callbacks):
     from datasets import Dataset
     from sentence_transformers import (CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments, SentenceTransformer,
                                        SentenceTransformerTrainer, SentenceTransformerTrainingArguments)
     from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
     from sentence_transformers.losses import MultipleNegativesRankingLoss
 
-    settings = dict(output_dir=folder, max_steps=steps, per_device_train_batch_size=BATCH, learning_rate=2e-5, save_strategy="no",
+    settings = dict(output_dir=folder, max_steps=steps, per_device_train_batch_size=batch, learning_rate=2e-5, save_strategy="no",
                     report_to=[], logging_strategy="no", use_cpu=True, seed=13, disable_tqdm=True)
     if kind == "bi":
         model = SentenceTransformer(model_path, device="cpu")
@@ -42,7 +42,7 @@ def sentence_transformers_trainer(kind, model_path, rows, limit, steps, folder, 
                                train_dataset=Dataset.from_dict(columns), loss=BinaryCrossEntropyLoss(model))
 
 
-def worker(kind, model_path, rows_path, threads, limit, steps, folder):
+def worker(kind, model_path, rows_path, threads, limit, batch, steps, folder):
     import torch
     import transformers
 
@@ -60,7 +60,7 @@ def worker(kind, model_path, rows_path, threads, limit, steps, folder):
 
     def measure(_):
         clock = Clock()
-        sentence_transformers_trainer(kind, model_path, rows, int(limit), int(steps), folder, [clock]).train()
+        sentence_transformers_trainer(kind, model_path, rows, int(limit), int(batch), int(steps), folder, [clock]).train()
         return {"seconds": statistics.mean(b - a for a, b in zip(clock.ends, clock.ends[1:])),
                 "peak_rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
 
@@ -75,7 +75,7 @@ def write_groups(path, rows):
                                    "negatives": documents[1:]}) + "\n")
 
 
-def tandem_steps(context, kind, dtype, groups, limit, batch=BATCH, threads=None):
+def tandem_steps(context, kind, dtype, groups, limit, batch, threads=None):
     """Means of a step but the first; `batch` pairs in each."""
     output = context.folder / f"trained-{kind}"
     loss, batch = ("mnrl", batch) if kind == "bi" else ("bce", batch // (1 + NEGATIVES))
@@ -92,9 +92,9 @@ def tandem_steps(context, kind, dtype, groups, limit, batch=BATCH, threads=None)
     return {name: statistics.mean(step[name] for step in steps) for name in ("seconds", "tokens")} | {"peak_rss": result["peak_rss"]}
 
 
-def steps_and_products(context, limits, kind, groups, limit):
+def steps_and_products(context, limits, kind, groups, limit, pairs):
     """Also the seconds of the products of such a step; the first time they are computed counts for nothing."""
-    result = tandem_steps(context, kind, "fp32", groups, limit)
+    result = tandem_steps(context, kind, "fp32", groups, limit, pairs)
     batch = STEP_TOKENS if kind == "bi" else FORWARD_TOKENS
     products = [limits.products("training", result["tokens"], batch) for _ in range(2)][1]
     return result | {"products": products["wall"], "peak": products["peak"]}
@@ -103,12 +103,12 @@ def steps_and_products(context, limits, kind, groups, limit):
 def rows(context):
     require("accelerate", "datasets", "sentence_transformers")
 
-    limit, steps = context.size(256, 256, 32), context.size(9, 2, 3)
+    limit, batch, steps = context.size(256, 256, 32), context.size(32, 16, 32), context.size(9, 2, 3)
     pairs = context.pairs()
     random.Random(13).shuffle(pairs)
     texts = context.texts()
     for kind, name in (("bi", "bi-encoder, mnrl"), ("cross", "cross-encoder, bce")):
-        count = BATCH * steps if kind == "bi" else BATCH * steps // (1 + NEGATIVES)
+        count = batch * steps if kind == "bi" else batch * steps // (1 + NEGATIVES)
         draw = random.Random(14)
         taken = [[query, document, *(draw.sample(texts, NEGATIVES) if kind == "cross" else [])]
                  for query, document in (pairs * (1 + count // len(pairs)))[:count]]
@@ -116,16 +116,16 @@ def rows(context):
         path.write_text(json.dumps(taken))
         groups = context.folder / f"{kind}.jsonl"
         write_groups(groups, taken)
-        with python_worker("training", kind, context.model, path, context.threads, limit, steps, context.folder / "st",
+        with python_worker("training", kind, context.model, path, context.threads, limit, batch, steps, context.folder / "st",
                            TOKENIZERS_PARALLELISM="true", HF_HUB_OFFLINE="1") as peer, Limits(context, one_token=kind == "cross") as limits:
-            turns = in_turns({"fp32": lambda: steps_and_products(context, limits, kind, groups, limit),
-                              "bf16": lambda: tandem_steps(context, kind, "bf16", groups, limit), "peer": peer},
+            turns = in_turns({"fp32": lambda: steps_and_products(context, limits, kind, groups, limit, batch),
+                              "bf16": lambda: tandem_steps(context, kind, "bf16", groups, limit, batch), "peer": peer},
                              context.size(5, 1, 1), warm=0)
         fp32 = {name: median(turns["fp32"], name) for name in turns["fp32"][0]}
-        theirs = BATCH / median(turns["peer"], "seconds")
+        theirs = batch / median(turns["peer"], "seconds")
         share = fp32["products"] / fp32["seconds"]
         for dtype, bound in (("fp32", {"limit": "the products alone", "share": share}), ("bf16", {})):
-            yield Row("train", f"{name}, {dtype}, limit {limit}", "pairs/s", BATCH / median(turns[dtype], "seconds"),
+            yield Row("train", f"{name}, {dtype}, limit {limit}", "pairs/s", batch / median(turns[dtype], "seconds"),
                       "sentence-transformers fp32", theirs, **bound)
         yield limits.arithmetic("train", f"{name}, fp32", 3 * fp32["tokens"], fp32["seconds"], fp32["peak"])
         yield Row("train", f"{name}, fp32, peak memory", "MB", fp32["peak_rss"] / 1e6, "sentence-transformers",
