@@ -1,9 +1,9 @@
 /* bench_encode BI_ENCODER CROSS_ENCODER TEXTS THREADS LIMIT: the texts are the lines of TEXTS, the first a query, the
  * others documents. For each line "WHAT DTYPE" of stdin, does WHAT once and prints a JSON object: seconds (wall clock)
  * and a sum of what came out. WHAT is documents, their embeddings; query, the query's; or rerank, the scores
- * of the query and each of the documents, the first RERANKED at most. All from text on; loading is not timed. Where WHAT is tokens,
- * it prints how many the model reads of the query and of the documents. bench/encoding.py and bench/scaling.py drive
- * this. */
+ * of the query and each of the documents, the first RERANKED at most. All from text on; loading is not timed. Where WHAT
+ * is tokens, it prints how many the model reads of the query and of the documents. bench/encoding.py and
+ * bench/scaling.py drive this. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -228,14 +228,14 @@ int tandem_trainer_open(tandem_trainer *t, bool resume)
     tandem_log_info("settings %s", t->settings.data);
     TANDEM_TRY(tandem_sources_load(&t->sources));
     TANDEM_TRY(load_model(t));
+    TANDEM_TRY(hash_data(t));
+    if (t->complete) {
+        return tandem_trainer_recall(t);
+    }
     TANDEM_TRY(open_dev(t));
     TANDEM_TRY(make_examples(t));
     if (!tandem_config_mines(t->config)) {
         TANDEM_TRY(tandem_trainer_plan_epoch(t)); /* what cannot be trained on is refused before anything is written */
-    }
-    TANDEM_TRY(hash_data(t));
-    if (t->complete) {
-        return tandem_trainer_recall(t);
     }
     tandem_random stream = tandem_random_stream((uint64_t)t->config->seed, "dropout", 0);
 

@@ -90,8 +90,8 @@ typedef struct {
  * model (the best weights by the dev metric when there is one, else the last), with
  * metrics.jsonl, the same for TensorBoard, config.used.json, train_state.json and what was
  * mined on the way, complete or not at all. A `directory` that holds something is refused;
- * with `resume`, one that this run has written is left as it is, and its result given. While training, checkpoints and metrics.jsonl live in
- * `directory`.checkpoint/, which is removed at the end; without `resume` it must not
+ * with `resume`, one that this run has written is left as it is, and its result given.
+ * While training, checkpoints and metrics.jsonl live in `directory`.checkpoint/, which is removed at the end; without `resume` it must not
  * hold checkpoints. On SIGINT or SIGTERM the step is finished, a checkpoint written,
  * and TANDEM_INTERRUPTED returned; with `resume` a later call continues bit for bit
  * (same machine, same threads). A checkpoint of another config or other data is

@@ -107,9 +107,6 @@ void TANDEM_KERNEL(int8_lay_out)(tandem_extent extent, const float *from, uint32
     }
 }
 
-/* Vectors whose extremes are kept apart, so that none waits for the one before it. */
-enum { APART = 4 };
-
 /* The least and the greatest number of a row, 0 among them. */
 static void extremes(const float *x, size_t depth, float *least, float *most) {
     vfloat low[APART] = {0}, high[APART] = {0};

@@ -15,9 +15,6 @@ tandem_column_sum_fn TANDEM_KERNEL(column_sum);
 
 /* ---- forward ------------------------------------------------------------------------ */
 
-/* Vectors that are summed apart, so that none waits for the one before it. */
-enum { APART = 4 };
-
 /* The sum of (x - centre), or with `squared` of its square, which is a constant after inlining. */
 ALWAYS_INLINE float sum_of(const float *x, float centre, bool squared, size_t width) {
     vfloat sums[APART] = {0};

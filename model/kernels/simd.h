@@ -30,6 +30,9 @@ typedef int32_t vint __attribute__((vector_size(LANES * 4)));
  * laid out in, which such a tile takes at once. */
 enum { TILE_VECTORS = 3, TILE_ROWS = LANES == 16 ? 8 : 4, PANEL = TILE_VECTORS * LANES };
 
+/* Vectors of a row that are summed, or compared, apart, so that none waits for the one before it. */
+enum { APART = 4 };
+
 ALWAYS_INLINE size_t least_of(size_t a, size_t b) {
     return a < b ? a : b;
 }

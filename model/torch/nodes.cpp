@@ -252,8 +252,11 @@ void reserve_forms(const Matrix &weight) {
 }
 
 tandem_extent row_extent(int64_t rows, int64_t width) {
-    int64_t useful = (rows + 7) / 8, threads = static_cast<int64_t>(tandem_machine_threads()); /* of many rows a thread for each tile of registers at most */
-    return {static_cast<size_t>(rows), static_cast<size_t>(width), static_cast<int>(rows <= TANDEM_FEW_ROWS ? threads : std::min(useful, threads))};
+    int64_t threads = static_cast<int64_t>(tandem_machine_threads());
+    if (rows > TANDEM_FEW_ROWS) {
+        threads = std::min(threads, (rows + 7) / 8); /* one for each tile of registers at most */
+    }
+    return {static_cast<size_t>(rows), static_cast<size_t>(width), static_cast<int>(threads)};
 }
 
 at::Tensor row_workspace(tandem_extent extent, tandem_row_scratch size) {

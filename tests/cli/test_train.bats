@@ -84,20 +84,28 @@ last_step() {
     { grep -o '"step": [0-9]*' "$1" 2> /dev/null || echo "0 0"; } | tail -n 1 | awk '{ print $2 }'
 }
 
+# signalled STEP OUT COMMAND...: runs a command that trains OUT and sends it SIGTERM once it has done the step; `status` is
+# what it ends with.
+signalled() {
+    local step=$1 out=$2 pid
+    shift 2
+    nice -n 19 "$@" > stdout 2> stderr &
+    pid=$!
+    while [ "$(last_step "$out.checkpoint/metrics.jsonl")" -lt "$step" ] && kill -0 "$pid" 2> /dev/null; do
+        sleep 0.01
+    done
+    kill -TERM "$pid" 2> /dev/null || true
+    status=0
+    wait "$pid" || status=$?
+}
+
 # stopped STEP OUT OPTION...: begins a run of bi.json and stops it by SIGTERM after that step; where a busy machine lets
 # the whole run pass before, once more.
 stopped() {
-    local step=$1 out=$2 try status pid
+    local step=$1 out=$2 try status
     shift 2
     for try in 1 2 3 4 5; do
-        nice -n 19 "$TANDEM" -q train bi bi.json -o "$out" "$@" &
-        pid=$!
-        while [ "$(last_step "$out.checkpoint/metrics.jsonl")" -lt "$step" ] && kill -0 "$pid" 2> /dev/null; do
-            sleep 0.01
-        done
-        kill -TERM "$pid" 2> /dev/null || true
-        status=0
-        wait "$pid" || status=$?
+        signalled "$step" "$out" "$TANDEM" train bi bi.json -o "$out" "$@"
         [ "$status" -ne 130 ] || return 0
         [ "$status" -eq 0 ]
         rm -r "$out"
@@ -121,17 +129,10 @@ interrupted() {
 }
 
 interrupted_once() {
-    local kind=$1 config=$2 out=$3 status step pid
+    local kind=$1 config=$2 out=$3 status step
     shift 3
     for step in "$@"; do
-        nice -n 19 "$TANDEM" train "$kind" "$config" -o "$out" --resume > stdout 2> stderr &
-        pid=$!
-        while [ "$(last_step "$out.checkpoint/metrics.jsonl")" -lt "$step" ] && kill -0 "$pid" 2> /dev/null; do
-            sleep 0.01
-        done
-        kill -TERM "$pid" 2> /dev/null || true
-        status=0
-        wait "$pid" || status=$?
+        signalled "$step" "$out" "$TANDEM" train "$kind" "$config" -o "$out" --resume
         [ "$status" -ne 143 ] || continue # it came before the program listened for it
         if [ "$status" -ne 130 ]; then
             cat stderr

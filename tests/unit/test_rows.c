@@ -162,28 +162,49 @@ static void test_int8_no_number(void **state)
     free(weights);
 }
 
+/* Weights [width, depth] laid out in a precision. */
+static tandem_laid_out matrix_make(const tandem_kernels *kernels, tandem_precision precision, const float *weights, size_t depth, size_t width)
+{
+    tandem_extent size = {depth, width, 1};
+    float *data = floats((depth + 2) * (width + 16)), *scales = floats(2 * width);
+    if (precision == TANDEM_FP32) {
+        kernels->float_lay_out(size, weights, true, data);
+    } else if (precision == TANDEM_BF16) {
+        kernels->bf16_lay_out(size, weights, true, (uint32_t *)data);
+    } else {
+        kernels->int8_lay_out(size, weights, (uint32_t *)data, scales, scales + width);
+    }
+    return (tandem_laid_out){precision, depth, width, data, scales, scales + width};
+}
+
+static tandem_laid_out random_matrix(const tandem_kernels *kernels, tandem_random *random, tandem_precision precision, size_t depth, size_t width)
+{
+    float *weights = random_floats(random, width * depth, 1);
+    tandem_laid_out matrix = matrix_make(kernels, precision, weights, depth, width);
+    free(weights);
+    return matrix;
+}
+
+static void matrix_free(tandem_laid_out matrix)
+{
+    free((void *)(uintptr_t)matrix.data);
+    free((void *)(uintptr_t)matrix.scales);
+}
+
 /* A row alone, and among others on one thread and several. */
 static void test_neighbours(void **state)
 {
     (void)state;
     enum { MANY = 150, DEPTH = 36, WIDTH = 70 };
     tandem_random random = tandem_random_stream(4, "rows", 0);
-    float *x = random_floats(&random, MANY * DEPTH, 1), *weights = random_floats(&random, WIDTH * DEPTH, 1), scales[2 * WIDTH];
-    float *one = floats(WIDTH), *many = floats(MANY * WIDTH), *data = floats(2 * DEPTH * (WIDTH + 16));
+    float *x = random_floats(&random, MANY * DEPTH, 1), *weights = random_floats(&random, WIDTH * DEPTH, 1);
+    float *one = floats(WIDTH), *many = floats(MANY * WIDTH);
     float *workspace = floats((THREADS + 1) * tandem_row_scratch_floats((tandem_row_scratch){0, 0, DEPTH}));
     for (int isa = TANDEM_ISA_PORTABLE; isa <= (int)tandem_machine_isa(); isa++) {
         const tandem_kernels *kernels = tandem_kernels_of((tandem_isa)isa);
         const tandem_precision precisions[] = {TANDEM_FP32, TANDEM_BF16, TANDEM_INT8};
         for (size_t p = 0; p < 3; p++) {
-            tandem_extent size = {DEPTH, WIDTH, 1};
-            tandem_laid_out matrix = {precisions[p], DEPTH, WIDTH, data, scales, scales + WIDTH};
-            if (precisions[p] == TANDEM_FP32) {
-                kernels->float_lay_out(size, weights, true, data);
-            } else if (precisions[p] == TANDEM_BF16) {
-                kernels->bf16_lay_out(size, weights, true, (uint32_t *)data);
-            } else {
-                kernels->int8_lay_out(size, weights, (uint32_t *)data, scales, scales + WIDTH);
-            }
+            tandem_laid_out matrix = matrix_make(kernels, precisions[p], weights, DEPTH, WIDTH);
             for (int threads = 1; threads <= THREADS + 1; threads++) {
                 kernels->rows_product((tandem_extent){MANY, WIDTH, threads}, &matrix, x, many, workspace);
                 for (size_t row = 0; row < MANY; row += 7) {
@@ -191,35 +212,14 @@ static void test_neighbours(void **state)
                     assert_memory_equal(one, many + row * WIDTH, WIDTH * sizeof *one);
                 }
             }
+            matrix_free(matrix);
         }
     }
     free(x);
     free(weights);
     free(one);
     free(many);
-    free(data);
     free(workspace);
-}
-
-/* Weights laid out in a precision, from random ones [width, depth]. */
-static tandem_laid_out random_matrix(const tandem_kernels *kernels, tandem_random *random, tandem_precision precision, size_t depth, size_t width)
-{
-    float *weights = random_floats(random, width * depth, 1), *data = floats((depth + 2) * (width + 16)), *scales = floats(2 * width);
-    if (precision == TANDEM_FP32) {
-        kernels->float_lay_out((tandem_extent){depth, width, 1}, weights, true, data);
-    } else if (precision == TANDEM_BF16) {
-        kernels->bf16_lay_out((tandem_extent){depth, width, 1}, weights, true, (uint32_t *)data);
-    } else {
-        kernels->int8_lay_out((tandem_extent){depth, width, 1}, weights, (uint32_t *)data, scales, scales + width);
-    }
-    free(weights);
-    return (tandem_laid_out){precision, depth, width, data, scales, scales + width};
-}
-
-static void matrix_free(tandem_laid_out matrix)
-{
-    free((void *)(uintptr_t)matrix.data);
-    free((void *)(uintptr_t)matrix.scales);
 }
 
 /* A layer over few rows gives on several threads, which share the columns of its products, what it gives on one. */
