@@ -209,6 +209,26 @@ bool tandem_machine_is_guest(void)
     return guest_threads > 0;
 }
 
+/* ---- device --------------------------------------------------------------------------- */
+static tandem_device device;
+
+void tandem_machine_set_device(tandem_device to)
+{
+    device = to;
+}
+
+tandem_device tandem_machine_device(void)
+{
+    return device;
+}
+
+const char *tandem_device_name(tandem_device of)
+{
+    static const char *const names[] = {"cpu", "cuda", "libtorch"};
+
+    return names[of];
+}
+
 /* ---- memory -------------------------------------------------------------------------- */
 size_t tandem_machine_memory(void)
 {

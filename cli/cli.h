@@ -55,9 +55,9 @@ typedef struct {
 #define TANDEM_OPTION_DTYPE(options)                                                                          \
     {                                                                                                         \
         .name = "dtype", .type = TANDEM_OPTION_CHOICE, .offset = offsetof(options, dtype),                    \
-        .value = "fp32|bf16|auto|int8", .initial = "fp32",                                                    \
-        .help = "precision of the matrix products; auto: bf16 on a CPU that multiplies it faster, else fp32;" \
-                " int8: fastest, a little off"                                                                \
+        .value = "fp32|bf16|auto|tf32|int8", .initial = "fp32",                                               \
+        .help = "precision of the matrix products; auto: bf16 on a GPU and on a CPU that is faster in it,"    \
+                " else fp32; tf32: on a GPU alone; int8: fastest on a CPU, a little off"                      \
     }
 
 /* Its words where it is a setting: in the order of tandem_precision, then NULL. */
@@ -80,6 +80,7 @@ typedef struct {
 /* What every command accepts, before or after its name. */
 typedef struct {
     int64_t threads; /* 0: the physical cores */
+    int64_t device;  /* a tandem_device */
     bool quiet, verbose, help, version;
 } tandem_global_options;
 

@@ -154,6 +154,7 @@ static void add_machine(facts *all)
     add(all, "bf16", true, "%s", tandem_machine_has_bf16() ? "true" : "false");
     add(all, "cores", true, "%zu", tandem_machine_cores());
     add(all, "threads", true, "%zu", tandem_machine_threads());
+    add(all, "gpus", true, "%zu", tandem_torch_gpus());
     add(all, "memory_bytes", true, "%zu", tandem_machine_memory());
 }
 

@@ -111,6 +111,7 @@ static void apply_globals(const tandem_global_options *globals)
                          : globals->verbose ? TANDEM_LOG_DEBUG
                                             : TANDEM_LOG_INFO);
     tandem_machine_set_threads((size_t)globals->threads);
+    tandem_machine_set_device((tandem_device)globals->device);
 }
 
 static int run_parsed(const tandem_command *command, tandem_global_options *globals, void *options, char **argv,

@@ -8,11 +8,14 @@
 #include "cli/cli.h"
 #include "tandem/settings.h"
 
-const char *const tandem_dtypes[] = {"fp32", "bf16", "auto", "int8", NULL};
+const char *const tandem_dtypes[] = {"fp32", "bf16", "auto", "tf32", "int8", NULL};
 
 const tandem_option tandem_global_table[] = {
     {.name = "threads", .type = TANDEM_OPTION_INT, .offset = offsetof(tandem_global_options, threads), .value = "N",
      .initial = "0", .min = 0, .max = 4096, .help = "threads to use; 0: one for each physical core"},
+    {.name = "device", .type = TANDEM_OPTION_CHOICE, .offset = offsetof(tandem_global_options, device),
+     .value = "cpu|cuda|libtorch", .initial = "cpu",
+     .help = "where models compute: cpu, cuda (the first GPU), or libtorch (on the CPU what a GPU computes, to test it)"},
     {.name = "quiet", .letter = 'q', .type = TANDEM_OPTION_FLAG, .offset = offsetof(tandem_global_options, quiet),
      .help = "say nothing but errors"},
     {.name = "verbose", .letter = 'v', .type = TANDEM_OPTION_FLAG, .offset = offsetof(tandem_global_options, verbose),

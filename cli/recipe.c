@@ -237,6 +237,7 @@ static int model_key(recipe *r)
     }
     tandem_hasher_int(hasher, r->settings.max_length);
     tandem_hasher_int(hasher, r->settings.dtype);
+    tandem_hasher_int(hasher, tandem_machine_device());
     r->model_key = tandem_hasher_done(hasher);
     return rc;
 }

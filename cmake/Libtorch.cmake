@@ -24,14 +24,13 @@ set(torch_lib ${TANDEM_TORCH_ROOT}/lib)
 add_library(tandem_torch_interface INTERFACE)
 target_include_directories(tandem_torch_interface SYSTEM INTERFACE
   ${TANDEM_TORCH_ROOT}/include ${TANDEM_TORCH_ROOT}/include/torch/csrc/api/include)
-# libtorch_cpu registers its operators when it is loaded: keep it although a static
-# archive in between hides that it is needed.
-target_link_libraries(tandem_torch_interface INTERFACE
-  -Wl,--no-as-needed ${torch_lib}/libtorch.so ${torch_lib}/libtorch_cpu.so ${torch_lib}/libc10.so -Wl,--as-needed)
+# libtorch_cpu and libtorch_cuda register their operators when they are loaded: they are kept although nothing
+# names them, all in one group (CMake drops an option that stands a second time).
+set(torch_libraries ${torch_lib}/libtorch.so ${torch_lib}/libtorch_cpu.so ${torch_lib}/libc10.so)
 if(EXISTS ${torch_lib}/libtorch_cuda.so)
-  target_link_libraries(tandem_torch_interface INTERFACE
-    -Wl,--no-as-needed ${torch_lib}/libtorch_cuda.so ${torch_lib}/libc10_cuda.so -Wl,--as-needed)
+  list(APPEND torch_libraries ${torch_lib}/libtorch_cuda.so ${torch_lib}/libc10_cuda.so)
 endif()
+target_link_libraries(tandem_torch_interface INTERFACE -Wl,--no-as-needed ${torch_libraries} -Wl,--as-needed)
 add_library(tandem::torch ALIAS tandem_torch_interface)
 # Beside libtorch the module that is loaded at run time.
 list(APPEND CMAKE_BUILD_RPATH ${torch_lib} ${CMAKE_BINARY_DIR})

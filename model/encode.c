@@ -9,8 +9,8 @@
 #include "tandem/machine.h"
 
 /* Tokens a batch: enough that all threads have blocks of rows, few enough that what attention reads (three times
- * tokens * hidden floats) is still in a cache. */
-#define TOKEN_BUDGET 4096
+ * tokens * hidden floats) is still in a cache; a GPU wants more at a time. */
+enum { TOKEN_BUDGET = 4096, GPU_TOKEN_BUDGET = 32768 };
 
 int tandem_model_tokenize(tandem_token_store **out, const tandem_model *model, const tandem_text *texts, size_t count,
                           tandem_side side)
@@ -132,7 +132,9 @@ static int run(const work *job, const char *title, float *out)
     uint32_t *lengths = tandem_alloc(job->count, sizeof *lengths);
     int rc = lengths == NULL ? TANDEM_ERROR : measure(job, lengths);
     if (rc == 0) {
-        rc = tandem_batch_plan_make(&plan, lengths, job->count, TOKEN_BUDGET, 0);
+        bool gpu = tandem_encoder_device(job->model->encoder) == TANDEM_DEVICE_CUDA;
+
+        rc = tandem_batch_plan_make(&plan, lengths, job->count, gpu ? GPU_TOKEN_BUDGET : TOKEN_BUDGET, 0);
     }
     if (rc == 0) {
         rc = run_batches(job, &plan, title, out);

@@ -309,6 +309,11 @@ void tandem_model_parameters_changed(tandem_model *model)
     tandem_encoder_parameters_changed(model->encoder);
 }
 
+tandem_encoder *tandem_model_encoder(const tandem_model *model)
+{
+    return model->encoder;
+}
+
 void tandem_model_freeze(tandem_model *model, int64_t layers)
 {
     tandem_encoder_freeze(model->encoder, layers);
@@ -458,6 +463,10 @@ tandem_hash tandem_model_key(const tandem_model *model, tandem_side side)
     hash_vector(hasher, model);
     if (info->precision != TANDEM_FP32) {
         tandem_hasher_string(hasher, tandem_precision_name(info->precision));
+    }
+    tandem_device device = tandem_encoder_device(model->encoder);
+    if (device != TANDEM_DEVICE_CPU) {
+        tandem_hasher_string(hasher, tandem_device_name(device));
     }
     return tandem_hasher_done(hasher);
 }

@@ -57,13 +57,16 @@ tandem_precision tandem_precision_settle(tandem_precision asked)
     if (asked != TANDEM_AUTO) {
         return asked;
     }
+    if (tandem_machine_device() != TANDEM_DEVICE_CPU) {
+        return tandem_machine_device() == TANDEM_DEVICE_CUDA ? TANDEM_BF16 : TANDEM_FP32;
+    }
     pthread_once(&once, probe);
     return faster;
 }
 
 const char *tandem_precision_name(tandem_precision precision)
 {
-    static const char *const names[] = {"fp32", "bf16", "auto", "int8"};
+    static const char *const names[] = {"fp32", "bf16", "auto", "tf32", "int8"};
 
     return names[precision];
 }

@@ -14,7 +14,7 @@ static const struct {
     const char *name;
     void *pointer;
 } slots[] = {
-    SLOT(torch_own), SLOT(torch_set_team), SLOT(torch_version), SLOT(torch_build_info), SLOT(scope_begin), SLOT(scope_end), SLOT(tensor_free),
+    SLOT(torch_own), SLOT(torch_set_team), SLOT(torch_version), SLOT(torch_gpus), SLOT(scope_begin), SLOT(scope_end), SLOT(tensor_free),
     SLOT(scope_keep), SLOT(grad_enable), SLOT(tensor_from), SLOT(tensor_from_int64), SLOT(tensor_from_bool),
     SLOT(tensor_dims), SLOT(tensor_size), SLOT(tensor_read), SLOT(tensor_item), SLOT(op_matmul), SLOT(op_add),
     SLOT(op_sub), SLOT(op_mul), SLOT(op_div), SLOT(op_scale), SLOT(op_shift), SLOT(op_exp), SLOT(op_log),
@@ -24,6 +24,8 @@ static const struct {
     SLOT(op_reshape), SLOT(op_transpose), SLOT(op_masked_fill), SLOT(op_cross_entropy), SLOT(op_detach),
     SLOT(op_leaf), SLOT(tensor_grad), SLOT(backward), SLOT(backward_with), SLOT(encoder_new), SLOT(encoder_free),
     SLOT(encoder_parameters), SLOT(encoder_gradients), SLOT(encoder_set_precision), SLOT(encoder_parameters_changed),
+    SLOT(encoder_device), SLOT(encoder_fetch_parameters), SLOT(encoder_fetch_gradients), SLOT(encoder_zero_gradients),
+    SLOT(encoder_gradient_norm), SLOT(encoder_fetch_moments), SLOT(encoder_send_moments), SLOT(encoder_update),
     SLOT(encoder_freeze), SLOT(encoder_set_checkpointing), SLOT(encoder_forward), SLOT(encoder_forward_pooled), SLOT(encoder_pool),
     SLOT(encoder_modules), SLOT(encoder_classify), SLOT(rotary_table), SLOT(relative_buckets), SLOT(sgemm_nt),
 };

@@ -282,7 +282,7 @@ static int report_problems(const tandem_model *model, reading *source)
 static int copy_weights(tandem_model *model, const tandem_weight_entry *const *entries, uint64_t seed)
 {
     TANDEM_TRY(tandem_torch_init());
-    TANDEM_TRY(tandem_encoder_new(&model->encoder, &model->spec, model->arena_floats));
+    TANDEM_TRY(tandem_encoder_new(&model->encoder, &model->spec, model->arena_floats, tandem_machine_device()));
     float *arena = tandem_encoder_parameters(model->encoder);
     for (size_t i = 0; i < model->parameter_count; i++) {
         const tandem_parameter *parameter = &model->parameters[i];
@@ -292,6 +292,7 @@ static int copy_weights(tandem_model *model, const tandem_weight_entry *const *e
             TANDEM_TRY(read_values(entries[i], arena + parameter->offset));
         }
     }
+    tandem_encoder_parameters_changed(model->encoder);
     return 0;
 }
 

@@ -21,7 +21,7 @@
 #define CHOICE(path, field, choices, initial, help) \
     {path, TANDEM_SETTING_CHOICE, FIELD(field), 0, 0, initial, choices, help}
 
-static const char *const dtypes[] = {"fp32", "bf16", "auto", NULL}; /* as tandem_precision */
+static const char *const dtypes[] = {"fp32", "bf16", "auto", "tf32", NULL}; /* as tandem_precision */
 static const char *const drawings[] = {"first", "random", NULL};
 static const char *const samplers[] = {"random", "no_duplicates", NULL}; /* as tandem_sampler */
 static const char *const mixings[] = {"proportional", "round_robin", "weighted", NULL}; /* as tandem_mixing */
@@ -119,7 +119,7 @@ static const char *const logarithms[] = {"binary", "natural", NULL};
     DOUBLE("layer_decay", layer_decay, 1e-6, 1, "1", "each layer learns at so much of the rate of the one after it, the embeddings below the first"), \
     INT("seed", seed, 0, 4294967295.0, "13", "of order, dropout and new heads"), \
     BOOL("activation_checkpointing", activation_checkpointing, "false", "keep the inputs of layers alone and compute the rest again in backward: a third more work, a fraction of the memory, the same result"), \
-    CHOICE("dtype", dtype, dtypes, "auto", "precision of the matrix products: factors in bf16 are summed in fp32, and everything else is fp32; auto is bf16 on a CPU that multiplies it faster, else fp32"), \
+    CHOICE("dtype", dtype, dtypes, "auto", "precision of the matrix products: factors in bf16 are summed in fp32, and everything else is fp32; auto is bf16 on a GPU and on a CPU that multiplies it faster, else fp32; tf32 is of GPUs"), \
     INT("threads", threads, 0, 4096, "0", "threads; 0: as the command line says, or one a physical core")
 
 #define DEV_ROWS \

@@ -150,9 +150,11 @@ int tandem_journal_add_start(tandem_journal *journal, tandem_hash data, uint64_t
     tandem_hash_hex(data, hex);
     tandem_buffer_clear(line);
     TANDEM_TRY(tandem_buffer_printf(line, "{\"event\": \"start\", \"seed\": %llu, \"data\": \"%s\", \"tandem\": \"%s\", "
-                                    "\"libtorch\": \"%s\", \"threads\": %zu, \"dtype\": \"%s\", \"cpu\": ",
+                                    "\"libtorch\": \"%s\", \"threads\": %zu, \"device\": \"%s\", "
+                                    "\"dtype\": \"%s\", \"cpu\": ",
                                     (unsigned long long)seed, hex, tandem_version(), tandem_torch_version(),
-                                    tandem_machine_threads(), tandem_precision_name(dtype)));
+                                    tandem_machine_threads(), tandem_device_name(tandem_machine_device()),
+                                    tandem_precision_name(dtype)));
     TANDEM_TRY(tandem_buffer_json_string(line, tandem_machine_cpu(), strlen(tandem_machine_cpu())));
     TANDEM_TRY(tandem_buffer_puts(line, "}\n"));
     TANDEM_TRY(write_line(journal));

@@ -232,6 +232,69 @@ int tandem_norm(double *out, const float *values, size_t count)
     return TANDEM_OK;
 }
 
+/* ---- a model's, wherever it is ------------------------------------------------------------------- */
+static bool is_elsewhere(const tandem_model *model)
+{
+    return tandem_encoder_device(tandem_model_encoder(model)) != TANDEM_DEVICE_CPU;
+}
+
+int tandem_adamw_norm(double *out, const tandem_adamw *adamw, const tandem_model *model)
+{
+    if (is_elsewhere(model)) { /* where frozen parameters get no gradients */
+        return tandem_encoder_gradient_norm(out, tandem_model_encoder(model));
+    }
+    float *gradients = tandem_model_gradients(model);
+
+    tandem_adamw_clear_frozen(adamw, gradients);
+    return tandem_norm(out, gradients, adamw->floats);
+}
+
+static int update_elsewhere(tandem_adamw *adamw, tandem_encoder *encoder, double learning_rate, double scale)
+{
+    tandem_update *runs = tandem_alloc(adamw->span_count, sizeof *runs);
+
+    if (runs == NULL) {
+        return TANDEM_ERROR;
+    }
+    for (size_t i = 0; i < adamw->span_count; i++) {
+        tandem_span span = adamw->spans[i];
+
+        runs[i] = (tandem_update){(tandem_place)span.offset, (int64_t)span.count, learning_rate * span.rate,
+                                  span.decay ? adamw->weight_decay : 0.0};
+    }
+    int rc = tandem_encoder_update(encoder, runs, adamw->span_count, ++adamw->updates, adamw->beta1, adamw->beta2,
+                                   adamw->epsilon, scale);
+    free(runs);
+    return rc;
+}
+
+int tandem_adamw_update(tandem_adamw *adamw, tandem_model *model, double learning_rate, double scale)
+{
+    if (is_elsewhere(model)) {
+        return update_elsewhere(adamw, tandem_model_encoder(model), learning_rate, scale);
+    }
+    tandem_adamw_step(adamw, tandem_model_parameters(model, NULL), tandem_model_gradients(model), learning_rate, scale);
+    tandem_model_parameters_changed(model);
+    return TANDEM_OK;
+}
+
+int tandem_adamw_fetch(const tandem_adamw *adamw, const tandem_model *model)
+{
+    tandem_encoder *encoder = tandem_model_encoder(model);
+
+    if (!is_elsewhere(model)) {
+        return TANDEM_OK;
+    }
+    TANDEM_TRY(tandem_encoder_fetch_parameters(encoder));
+    return tandem_encoder_fetch_moments(encoder, adamw->m, adamw->v);
+}
+
+int tandem_adamw_send(const tandem_adamw *adamw, const tandem_model *model)
+{
+    return is_elsewhere(model) ? tandem_encoder_send_moments(tandem_model_encoder(model), adamw->m, adamw->v) : TANDEM_OK;
+}
+
+/* ---- rates ------------------------------------------------------------------------------------------ */
 double tandem_clip_scale(double norm, double max)
 {
     double scale = max / (norm + 1e-6);

@@ -45,6 +45,14 @@ void tandem_adamw_free(tandem_adamw *adamw); /* NULL is fine */
  * caller has looked at the norm. */
 void tandem_adamw_step(tandem_adamw *adamw, float *parameters, const float *gradients, double learning_rate, double scale);
 
+/* The same for a model whose gradients a step has made, wherever they are: their norm, once those of frozen parameters
+ * are cleared, and an update. */
+int tandem_adamw_norm(double *out, const tandem_adamw *adamw, const tandem_model *model);
+int tandem_adamw_update(tandem_adamw *adamw, tandem_model *model, double learning_rate, double scale);
+/* Brings m, v and the model's arena up to date with its updates; and its device with m and v. */
+int tandem_adamw_fetch(const tandem_adamw *adamw, const tandem_model *model);
+int tandem_adamw_send(const tandem_adamw *adamw, const tandem_model *model);
+
 /* Euclidean norm of values [count], summed in double in an order that does not depend
  * on the number of threads. Not finite when a value is not. */
 int tandem_norm(double *out, const float *values, size_t count);

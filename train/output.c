@@ -63,6 +63,7 @@ int tandem_trainer_write(tandem_trainer *t)
     char *staged = NULL;
     int rc;
 
+    TANDEM_TRY(tandem_adamw_fetch(t->adamw, t->model));
     if (t->best != NULL && isfinite(t->state.best_metric)) {
         memcpy(t->weights, t->best, t->floats * sizeof *t->weights);
         tandem_model_parameters_changed(t->model);

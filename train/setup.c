@@ -91,8 +91,7 @@ static int load_model(tandem_trainer *t)
     TANDEM_TRY(tandem_sources_meet(&t->sources, t->model));
     TANDEM_TRY(t->cross ? TANDEM_OK : tandem_encoded_new(&t->encoded, t->model));
     t->weights = tandem_model_parameters(t->model, &t->floats);
-    t->gradients = tandem_model_gradients(t->model);
-    if (t->gradients == NULL) {
+    if (tandem_model_gradients(t->model) == NULL) {
         return TANDEM_ERROR;
     }
     tandem_model_freeze(t->model, t->config->freeze);
@@ -182,6 +181,7 @@ static int restore(tandem_trainer *t, const char *path)
 
     TANDEM_TRY(tandem_checkpoint_restore(&checkpoint, path));
     tandem_model_parameters_changed(t->model);
+    TANDEM_TRY(tandem_adamw_send(t->adamw, t->model));
     t->state = checkpoint.state;
     t->planned = false;
     t->adamw->updates = t->state.updates;

@@ -142,7 +142,7 @@ static int forward_backward(tandem_step_figures *figures, tandem_trainer *t, con
     if (scale->learned) {
         tandem_loss_set_scale(&loss, tandem_scale_value(scale));
     }
-    memset(t->gradients, 0, t->floats * sizeof *t->gradients);
+    TANDEM_TRY(tandem_encoder_zero_gradients(tandem_model_encoder(t->model)));
     TANDEM_TRY(tandem_prompts_use(&source->prompts, t->model));
     return (t->cross ? tandem_step_cross : tandem_step_bi)(figures, t->stepper, source->examples, batch->rows,
                                                            batch->count, &loss,
@@ -176,11 +176,10 @@ static int update(tandem_trainer *t, size_t source, double norm, double scale_gr
     double clip = tandem_clip_scale(norm, t->config->max_grad_norm);
     tandem_scale *scale = &t->sources.states[source].scale;
 
-    tandem_adamw_step(t->adamw, t->weights, t->gradients, t->config->learning_rate * factor, clip);
+    TANDEM_TRY(tandem_adamw_update(t->adamw, t->model, t->config->learning_rate * factor, clip));
     if (scale->learned) {
         tandem_scale_step(scale, scale_gradient, t->sources.configs[source].loss.scale_learning_rate * factor, clip);
     }
-    tandem_model_parameters_changed(t->model);
     t->state.updates = t->adamw->updates;
     t->state.skipped_in_row = 0;
     return TANDEM_OK;
@@ -245,8 +244,7 @@ static int do_step(tandem_trainer *t)
 
     TANDEM_TRY(forward_backward(&figures, t, &batch));
     if (isfinite(figures.loss)) {
-        tandem_adamw_clear_frozen(t->adamw, t->gradients);
-        TANDEM_TRY(tandem_norm(&norm, t->gradients, t->floats));
+        TANDEM_TRY(tandem_adamw_norm(&norm, t->adamw, t->model));
         norm = hypot(norm, figures.scale_gradient);
     }
     bool skipped = !isfinite(norm) || figures.idle || is_spike(t, norm);
@@ -305,6 +303,7 @@ static int evaluate(tandem_trainer *t)
         t->state.best_metric = value;
         t->state.best_step = t->state.step;
         t->state.stale = 0;
+        TANDEM_TRY(tandem_adamw_fetch(t->adamw, t->model));
         memcpy(t->best, t->weights, t->floats * sizeof *t->best);
     }
     tandem_log_info("step %llu: %s %.4f on dev (best %.4f at step %llu)", (unsigned long long)t->state.step,
@@ -318,6 +317,7 @@ static int evaluate(tandem_trainer *t)
 
 static int save_checkpoint(tandem_trainer *t)
 {
+    TANDEM_TRY(tandem_adamw_fetch(t->adamw, t->model));
     TANDEM_TRY(tandem_journal_sync(t->journal, &t->state.metrics_bytes, &t->state.events_bytes));
     tandem_checkpoint checkpoint = tandem_trainer_checkpoint(t);
 
@@ -398,9 +398,10 @@ static void log_plan(const tandem_trainer *t)
         }
         tandem_log_info("%s%zu examples with %zu hard negatives", t->sources.items[s].label, examples->count, negatives);
     }
-    tandem_log_info("%llu steps (%zu in this epoch, %llu of warm-up), %s, %zu threads, about %.1f GB of memory at most",
+    tandem_log_info("%llu steps (%zu in this epoch, %llu of warm-up), %s on %s, %zu threads, about %.1f GB of memory at most",
                     (unsigned long long)t->total_steps, t->mix.steps, (unsigned long long)t->warmup_steps,
-                    tandem_precision_name((tandem_precision)t->config->dtype), tandem_machine_threads(),
+                    tandem_precision_name((tandem_precision)t->config->dtype),
+                    tandem_device_name(tandem_machine_device()), tandem_machine_threads(),
                     1e-9 * expected_memory(t));
 }
 

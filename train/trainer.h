@@ -41,8 +41,8 @@ typedef struct {
     tandem_dev *dev; /* NULL: nothing is evaluated */
     tandem_journal *journal;
 
-    float *weights, *gradients; /* arenas of the model, [floats] */
-    float *best;                /* [floats] with dev, else NULL */
+    float *weights; /* the model's arena, [floats]; as it is at the last tandem_adamw_fetch */
+    float *best;    /* [floats] with dev, else NULL */
     size_t floats;
     const tandem_parameter **parameters;
     tandem_mix mix;             /* the steps of epoch state.epoch, once it is planned */

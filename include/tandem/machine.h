@@ -39,6 +39,15 @@ size_t tandem_machine_threads(void);
 size_t tandem_machine_be_guest(size_t threads);
 bool tandem_machine_is_guest(void);
 
+/* Where models compute: on the CPU by kernels of our own; on the first GPU by libtorch's operations; by the same
+ * operations on the CPU, which is how what runs on a GPU is tested where there is none. */
+typedef enum { TANDEM_DEVICE_CPU, TANDEM_DEVICE_CUDA, TANDEM_DEVICE_LIBTORCH } tandem_device;
+
+/* Of the models that are loaded from now on; process-wide, TANDEM_DEVICE_CPU until it is set. */
+void tandem_machine_set_device(tandem_device device);
+tandem_device tandem_machine_device(void);
+const char *tandem_device_name(tandem_device device); /* "cpu" */
+
 /* ---- interrupts ------------------------------------------------------------- */
 /* Makes SIGINT and SIGTERM set a flag; a second one ends the process at once with
  * exit code 130. cli/ calls it for commands with state to save. */

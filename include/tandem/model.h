@@ -137,6 +137,8 @@ const tandem_parameter *tandem_model_parameter(const tandem_model *model, size_t
 float *tandem_model_parameters(const tandem_model *model, size_t *floats);
 float *tandem_model_gradients(const tandem_model *model);         /* NULL with the message set */
 void tandem_model_parameters_changed(tandem_model *model);        /* to be called after every change of them */
+/* Borrowed: for updates where its parameters are (shim.h). */
+tandem_encoder *tandem_model_encoder(const tandem_model *model);
 /* As tandem_encoder_freeze and tandem_encoder_set_checkpointing. */
 void tandem_model_freeze(tandem_model *model, int64_t layers);
 void tandem_model_set_checkpointing(tandem_model *model, bool on);

@@ -120,6 +120,7 @@ static void multiply(team t, size_t rows, const tandem_laid_out *matrix, const f
         break;
     case TANDEM_FP32:
     case TANDEM_AUTO: /* is one of the others by now */
+    case TANDEM_TF32: /* on no CPU */
         TANDEM_KERNEL(float_multiply)(rows, matrix, columns, x, out);
         break;
     }

@@ -87,7 +87,7 @@ void place_leaf(tandem_encoder &encoder, at::Tensor &tensor, tandem_place place,
     if (place < 0 || place % 16 != 0 || floats > arena || place > arena - floats) {
         refuse("a parameter of " + std::to_string(floats) + " floats at " + std::to_string(place) + " is misaligned or outside the arena of " + std::to_string(arena));
     }
-    tensor = encoder.parameters.narrow(0, place, floats).view(shape).detach();
+    tensor = encoder.values.narrow(0, place, floats).view(shape).detach();
     encoder.leaves.push_back({&tensor, place});
 }
 
@@ -182,12 +182,13 @@ void place_leaves(tandem_encoder &encoder) {
 
 } // namespace
 
-int tandem_encoder_new(tandem_encoder **out, const tandem_encoder_spec *spec, size_t arena_floats) {
+int tandem_encoder_new(tandem_encoder **out, const tandem_encoder_spec *spec, size_t arena_floats, tandem_device device) {
     return guarded(__func__, [&] {
         check_spec(*spec);
         auto encoder = std::make_unique<tandem_encoder>();
         encoder->spec = *spec;
         encoder->parameters = at::zeros({static_cast<int64_t>(arena_floats)}, at::kFloat);
+        tandem::settle_device(*encoder, device);
         place_leaves(*encoder);
         encoder->spec.layer = nullptr;
         encoder->spec.module = nullptr;
@@ -206,6 +207,7 @@ float *tandem_encoder_parameters(tandem_encoder *encoder) {
 
 int tandem_encoder_set_precision(tandem_encoder *encoder, tandem_precision precision) {
     return guarded(__func__, [&] {
+        tandem::check_precision(*encoder, precision);
         encoder->precision = precision;
         for (Matrix *matrix : encoder->matrices) {
             matrix->set_precision(encoder->precision);
@@ -221,6 +223,7 @@ void tandem_encoder_parameters_changed(tandem_encoder *encoder) {
     for (Matrix *matrix : encoder->matrices) {
         matrix->changed();
     }
+    encoder->stale = !encoder->uses_kernels();
 }
 
 void tandem_encoder_freeze(tandem_encoder *encoder, int64_t layers) {
@@ -238,14 +241,15 @@ float *tandem_encoder_gradients(tandem_encoder *encoder) {
     int rc = guarded(__func__, [&] {
         if (!encoder->gradients.defined()) {
             encoder->gradients = at::zeros_like(encoder->parameters);
+            encoder->slopes = encoder->uses_kernels() ? encoder->gradients : at::zeros_like(encoder->values);
             for (Matrix *matrix : encoder->matrices) {
-                if (matrix->leaf.defined()) {
+                if (matrix->leaf.defined() && encoder->uses_kernels()) {
                     tandem::reserve_forms(*matrix);
                 }
             }
             for (tandem_encoder::Leaf &leaf : encoder->leaves) {
                 leaf.tensor->set_requires_grad(true);
-                leaf.tensor->mutable_grad() = encoder->gradients.narrow(0, leaf.place, leaf.tensor->numel()).view(leaf.tensor->sizes()).detach();
+                leaf.tensor->mutable_grad() = encoder->slopes.narrow(0, leaf.place, leaf.tensor->numel()).view(leaf.tensor->sizes()).detach();
             }
         }
         return TANDEM_OK;

@@ -2,6 +2,8 @@
 #ifndef TANDEM_MODEL_TORCH_ENCODER_HPP
 #define TANDEM_MODEL_TORCH_ENCODER_HPP
 
+#include <atomic>
+#include <mutex>
 #include <vector>
 
 #include "model/torch/internal.hpp"
@@ -28,10 +30,16 @@ struct Module {
 
 struct tandem_encoder {
     tandem_encoder_spec spec; /* without its layers and modules, which are below */
-    at::Tensor parameters; /* [arena_floats] */
-    at::Tensor gradients;  /* the same, once asked for */
+    tandem_device device = TANDEM_DEVICE_CPU;
+    const tandem::Steps *steps = &tandem::by_kernels;
+    at::Tensor parameters, gradients; /* [arena_floats] on the CPU, as C knows them; gradients once asked for */
+    /* Those that the encoder computes with: by the kernels the same memory, else copies on their device (device.cpp). */
+    at::Tensor values, slopes;
+    std::atomic<bool> stale = false; /* `values` are not those of `parameters` */
+    std::mutex lock;                 /* of bringing them: threads may run one model */
+    at::Tensor mean, variance;       /* AdamW's moments, where it updates `values` */
 
-    /* Leaves of autograd: views of `parameters` whose grads are views of `gradients`. */
+    /* Leaves of autograd: views of `values` whose grads are views of `slopes`. */
     at::Tensor word_embedding, position_embedding, type_embedding;
     at::Tensor embedding_norm_weight, embedding_norm_bias;
     tandem::Matrix projection_weight;
@@ -51,6 +59,21 @@ struct tandem_encoder {
     std::vector<tandem::Matrix *> matrices; /* all of them */
     tandem_precision precision = TANDEM_FP32;
     bool checkpointing = false;
+
+    bool uses_kernels() const {
+        return steps == &tandem::by_kernels;
+    }
 };
+
+namespace tandem {
+
+/* Makes `values` of `parameters`. Throws where there is no such device. */
+void settle_device(tandem_encoder &encoder, tandem_device device);
+/* Throws where the encoder's device does not have it. */
+void check_precision(const tandem_encoder &encoder, tandem_precision precision);
+/* Brings changed parameters to where the encoder computes. */
+void bring_parameters(tandem_encoder &encoder);
+
+} // namespace tandem
 
 #endif

@@ -21,6 +21,7 @@ using tandem::Packed;
 using tandem::PackedPtr;
 using tandem::ref;
 using tandem::refuse;
+using tandem::Steps;
 
 namespace {
 
@@ -97,8 +98,8 @@ tandem_mask mask_of(const tandem_dropout &dropout, uint64_t site, double probabi
 }
 
 /* LayerNorm, or x itself where the model has none. */
-at::Tensor norm(const at::Tensor &x, const at::Tensor &weight, const at::Tensor &bias, double eps) {
-    return weight.defined() ? tandem::residual_norm(x, {}, {}, tandem_mask{}, weight, bias, eps) : x;
+at::Tensor norm(const Steps &steps, const at::Tensor &x, const at::Tensor &weight, const at::Tensor &bias, double eps) {
+    return weight.defined() ? steps.residual_norm(x, {}, {}, tandem_mask{}, weight, bias, eps) : x;
 }
 
 /* One row of each sequence: its first, or its last; undefined where all are meant. */
@@ -115,12 +116,13 @@ at::Tensor query_rows(const Packed &packed, tandem_queries queries) {
 }
 
 at::Tensor picked(const at::Tensor &x, const at::Tensor &rows) {
-    return rows.defined() ? at::index_select(x, 0, rows) : x;
+    return rows.defined() ? at::index_select(x, 0, rows.to(x.device())) : x;
 }
 
 /* One forward: what its layers share. It lives as long as a layer may be run again. */
 struct Forward : std::enable_shared_from_this<Forward> {
     const tandem_encoder &encoder;
+    const Steps &steps;
     tandem_dropout dropout;
     PackedPtr packed;
     tandem_queries queries; /* of the last layer */
@@ -129,7 +131,7 @@ struct Forward : std::enable_shared_from_this<Forward> {
     std::map<double, at::Tensor> rotary; /* by theta */
 
     Forward(const tandem_encoder &encoder_, const tandem_dropout &dropout_, PackedPtr packed_, tandem_queries queries_)
-        : encoder(encoder_), dropout(dropout_), packed(std::move(packed_)), queries(queries_) {
+        : encoder(encoder_), steps(*encoder_.steps), dropout(dropout_), packed(std::move(packed_)), queries(queries_) {
         for (int64_t s = 0; s < packed->count; ++s) {
             longest = std::max(longest, packed->length(s));
         }
@@ -138,7 +140,7 @@ struct Forward : std::enable_shared_from_this<Forward> {
         }
         for (const Layer &layer : encoder.layers) {
             if (layer.rope_theta != 0 && rotary.count(layer.rope_theta) == 0) {
-                rotary[layer.rope_theta] = tandem::rotary_table(layer.rope_theta, encoder.spec.hidden / encoder.spec.heads, longest);
+                rotary[layer.rope_theta] = tandem::rotary_table(layer.rope_theta, encoder.spec.hidden / encoder.spec.heads, longest).to(encoder.values.device());
             }
         }
     }
@@ -152,7 +154,7 @@ struct Forward : std::enable_shared_from_this<Forward> {
         at::Tensor bucket = at::flip(tandem::relative_buckets(spec.relative_buckets, spec.relative_distance, span + 1), {0}).narrow(0, 0, 2 * span).contiguous();
         made->table = encoder.relative_bias;
         made->bucket.assign(bucket.const_data_ptr<int64_t>(), bucket.const_data_ptr<int64_t>() + 2 * span);
-        made->rows = at::index_select(encoder.relative_bias, 0, bucket).t().contiguous();
+        made->rows = at::index_select(encoder.relative_bias, 0, bucket.to(encoder.relative_bias.device())).t().contiguous();
         return made;
     }
 
@@ -175,9 +177,9 @@ struct Forward : std::enable_shared_from_this<Forward> {
         return mask_of(dropout, site, probability, first_row(queries_of(layer)));
     }
 
-    /* True when nothing is kept for a backward pass. */
+    /* True when nothing is kept for a backward pass, and the kernels have a way of their own for that. */
     bool reads() const {
-        return !at::GradMode::is_enabled() && !dropout.train;
+        return encoder.uses_kernels() && !at::GradMode::is_enabled() && !dropout.train;
     }
 
     /* The product with query, key and value weights -> attention's context, before its output product. */
@@ -191,19 +193,19 @@ struct Forward : std::enable_shared_from_this<Forward> {
         setting.queries = queries_of(index);
         setting.mask = mask_of(dropout, layer_site(index, SITE_PROBABILITIES), encoder.spec.attention_dropout, first_row(setting.queries) * static_cast<uint64_t>(setting.heads));
         setting.bf16 = reads() && encoder.precision != TANDEM_FP32 && tandem_machine_has_bf16();
-        return tandem::attention(qkv, layer.qkv_bias, packed, setting);
+        return steps.attention(qkv, layer.qkv_bias, packed, setting);
     }
 
     at::Tensor attend(size_t index, const at::Tensor &x) const {
         const Layer &layer = encoder.layers[index];
-        return tandem::product(context(index, tandem::product(x, layer.qkv_weight)), layer.out_weight);
+        return steps.product(context(index, steps.product(x, layer.qkv_weight)), layer.out_weight);
     }
 
     at::Tensor feed_forward(size_t index, const at::Tensor &x) const {
         const Layer &layer = encoder.layers[index];
         const tandem_encoder_spec &spec = encoder.spec;
-        at::Tensor inner = tandem::activation(tandem::product(x, layer.up_weight), layer.up_bias, spec.activation, spec.gated, mask(index, SITE_INNER + index, spec.inner_dropout));
-        return tandem::product(inner, layer.down_weight);
+        at::Tensor inner = steps.activation(steps.product(x, layer.up_weight), layer.up_bias, spec.activation, spec.gated, mask(index, SITE_INNER + index, spec.inner_dropout));
+        return steps.product(inner, layer.down_weight);
     }
 
     /* A transformer layer (Vaswani et al. 2017, section 3.1), its norms after the residual
@@ -214,22 +216,22 @@ struct Forward : std::enable_shared_from_this<Forward> {
         tandem_mask out_mask = mask(index, layer_site(index, SITE_ATTENTION_OUT), spec.attention_out_dropout), down_mask = mask(index, layer_site(index, SITE_DOWN), spec.down_dropout);
         at::Tensor asked = picked(x, query_rows(*packed, queries_of(index)));
         if (spec.pre_norm) {
-            at::Tensor attended = attend(index, norm(x, layer.attention_norm_weight, layer.attention_norm_bias, spec.norm_eps));
-            at::Tensor middle = tandem::residual(attended, layer.out_bias, asked, out_mask);
-            at::Tensor down = feed_forward(index, norm(middle, layer.output_norm_weight, layer.output_norm_bias, spec.norm_eps));
-            return tandem::residual(down, layer.down_bias, middle, down_mask);
+            at::Tensor attended = attend(index, norm(steps, x, layer.attention_norm_weight, layer.attention_norm_bias, spec.norm_eps));
+            at::Tensor middle = steps.residual(attended, layer.out_bias, asked, out_mask);
+            at::Tensor down = feed_forward(index, norm(steps, middle, layer.output_norm_weight, layer.output_norm_bias, spec.norm_eps));
+            return steps.residual(down, layer.down_bias, middle, down_mask);
         }
-        at::Tensor middle = tandem::residual_norm(attend(index, x), layer.out_bias, asked, out_mask, layer.attention_norm_weight, layer.attention_norm_bias, spec.norm_eps);
-        return tandem::residual_norm(feed_forward(index, middle), layer.down_bias, middle, down_mask, layer.output_norm_weight, layer.output_norm_bias, spec.norm_eps);
+        at::Tensor middle = steps.residual_norm(attend(index, x), layer.out_bias, asked, out_mask, layer.attention_norm_weight, layer.attention_norm_bias, spec.norm_eps);
+        return steps.residual_norm(feed_forward(index, middle), layer.down_bias, middle, down_mask, layer.output_norm_weight, layer.output_norm_bias, spec.norm_eps);
     }
 
     at::Tensor embeddings(const tandem_batch &batch) const {
         const tandem_encoder_spec &spec = encoder.spec;
-        at::Tensor x = tandem::embed(lookups(encoder, batch, *packed));
-        x = norm(x, encoder.embedding_norm_weight, encoder.embedding_norm_bias, spec.norm_eps);
-        x = tandem::dropout(x, mask_of(dropout, SITE_EMBEDDINGS, spec.embedding_dropout, dropout.first_row));
+        at::Tensor x = steps.embed(lookups(encoder, batch, *packed));
+        x = norm(steps, x, encoder.embedding_norm_weight, encoder.embedding_norm_bias, spec.norm_eps);
+        x = steps.dropout(x, mask_of(dropout, SITE_EMBEDDINGS, spec.embedding_dropout, dropout.first_row));
         if (encoder.projection_weight.leaf.defined()) {
-            x = tandem::residual(tandem::product(x, encoder.projection_weight), encoder.projection_bias, {}, tandem_mask{});
+            x = steps.residual(steps.product(x, encoder.projection_weight), encoder.projection_bias, {}, tandem_mask{});
         }
         return x;
     }
@@ -240,7 +242,7 @@ struct Forward : std::enable_shared_from_this<Forward> {
         }
         if (reads()) {
             const Layer &first = encoder.layers[0];
-            at::Tensor in = encoder.spec.pre_norm ? norm(x, first.attention_norm_weight, first.attention_norm_bias, encoder.spec.norm_eps) : x;
+            at::Tensor in = encoder.spec.pre_norm ? norm(steps, x, first.attention_norm_weight, first.attention_norm_bias, encoder.spec.norm_eps) : x;
             return tandem::run_rows(encoder, x, in, query_rows(*packed, queries), [this](size_t index, const at::Tensor &qkv) { return context(index, qkv); });
         }
         for (size_t index = 0; index < encoder.layers.size(); ++index) {
@@ -251,7 +253,7 @@ struct Forward : std::enable_shared_from_this<Forward> {
     }
 
     at::Tensor run(const tandem_batch &batch) const {
-        return norm(layers(embeddings(batch)), encoder.final_norm_weight, encoder.final_norm_bias, encoder.spec.norm_eps);
+        return norm(steps, layers(embeddings(batch)), encoder.final_norm_weight, encoder.final_norm_bias, encoder.spec.norm_eps);
     }
 };
 
@@ -271,25 +273,7 @@ tandem_queries queries_of(tandem_pooling pooling) {
     return pooling == TANDEM_POOL_CLS ? TANDEM_QUERIES_FIRST : pooling == TANDEM_POOL_LAST ? TANDEM_QUERIES_LAST : TANDEM_QUERIES_ALL;
 }
 
-/* The greatest value of each column; the gradient goes to the first row that has it. */
-at::Tensor pool_max(const at::Tensor &x, const Packed &packed) {
-    int64_t width = x.size(1);
-    at::Tensor rows = at::empty({packed.count, width}, at::kLong);
-    int64_t *row = rows.mutable_data_ptr<int64_t>();
-    const float *values = x.const_data_ptr<float>();
-    for (int64_t s = 0; s < packed.count; ++s) {
-        std::fill(row + s * width, row + (s + 1) * width, packed.start(s));
-        for (int64_t i = packed.start(s) + 1; i < packed.start(s + 1); ++i) {
-            for (int64_t c = 0; c < width; ++c) {
-                int64_t &best = row[s * width + c];
-                best = values[i * width + c] > values[best * width + c] ? i : best;
-            }
-        }
-    }
-    return at::gather(x, 0, rows);
-}
-
-at::Tensor pool(const at::Tensor &x, const PackedPtr &packed, tandem_pooling pooling) {
+at::Tensor pool(const Steps &steps, const at::Tensor &x, const PackedPtr &packed, tandem_pooling pooling) {
     std::vector<double> scale;
     for (int64_t s = 0; s < packed->count; ++s) {
         double n = static_cast<double>(packed->length(s));
@@ -300,39 +284,21 @@ at::Tensor pool(const at::Tensor &x, const PackedPtr &packed, tandem_pooling poo
     case TANDEM_POOL_LAST:
         return picked(x, query_rows(*packed, queries_of(pooling)));
     case TANDEM_POOL_MAX:
-        return pool_max(x, *packed);
+        return steps.segment_max(x, packed);
     case TANDEM_POOL_MEAN:
     case TANDEM_POOL_MEAN_SQRT_LEN:
     case TANDEM_POOL_WEIGHTED_MEAN:
-        return tandem::segment_sum(x, packed, std::move(scale), pooling == TANDEM_POOL_WEIGHTED_MEAN);
+        return steps.segment_sum(x, packed, std::move(scale), pooling == TANDEM_POOL_WEIGHTED_MEAN);
     }
     refuse("there is no pooling mode " + std::to_string(static_cast<int>(pooling)));
 }
 
 /* ---- heads and modules --------------------------------------------------------------- */
 
-at::Tensor activate(const at::Tensor &x, tandem_activation activation) {
-    switch (activation) {
-    case TANDEM_ACTIVATION_GELU:
-        return at::gelu(x);
-    case TANDEM_ACTIVATION_GELU_TANH:
-        return at::gelu(x, "tanh");
-    case TANDEM_ACTIVATION_RELU:
-        return at::relu(x);
-    case TANDEM_ACTIVATION_SILU:
-        return at::silu(x);
-    case TANDEM_ACTIVATION_TANH:
-        return at::tanh(x);
-    case TANDEM_ACTIVATION_IDENTITY:
-        return x;
-    }
-    refuse("there is no activation " + std::to_string(static_cast<int>(activation)));
-}
-
 at::Tensor run_module(const Module &module, const at::Tensor &x) {
     switch (module.spec.kind) {
     case TANDEM_MODULE_DENSE:
-        return activate(at::linear(x, module.weight, module.bias), module.spec.activation);
+        return tandem::activate(at::linear(x, module.weight, module.bias), module.spec.activation);
     case TANDEM_MODULE_LAYER_NORM:
         return at::layer_norm(x, {module.spec.out}, module.weight, module.bias, module.spec.eps);
     case TANDEM_MODULE_NORMALIZE:
@@ -364,16 +330,18 @@ PackedPtr pack(const tandem_batch *batch) {
     return packed;
 }
 
-} // namespace
-
-namespace {
+/* The encoder's leaves are where it computes; what a caller gives and gets is on the CPU. */
+at::Tensor brought(const at::Tensor &x, const tandem_encoder &encoder) {
+    return x.to(encoder.values.device());
+}
 
 /* Hidden states, [total, hidden], or pooled, [count, hidden]. */
-at::Tensor forward(const tandem_encoder &encoder, const tandem_batch &batch, const PackedPtr &packed, const tandem_pooling *pooling, const tandem_dropout &dropout) {
+at::Tensor forward(tandem_encoder &encoder, const tandem_batch &batch, const PackedPtr &packed, const tandem_pooling *pooling, const tandem_dropout &dropout) {
     check_lengths(encoder.spec, *packed);
+    tandem::bring_parameters(encoder);
     tandem_queries queries = pooling == nullptr ? TANDEM_QUERIES_ALL : queries_of(*pooling);
     at::Tensor x = std::make_shared<const Forward>(encoder, dropout, packed, queries)->run(batch);
-    return pooling == nullptr || queries != TANDEM_QUERIES_ALL ? x : pool(x, packed, *pooling);
+    return (pooling == nullptr || queries != TANDEM_QUERIES_ALL ? x : pool(*encoder.steps, x, packed, *pooling)).cpu();
 }
 
 } // namespace
@@ -395,21 +363,21 @@ int tandem_encoder_forward_pooled(tandem_tensor **out, tandem_encoder *encoder, 
 int tandem_encoder_pool(tandem_tensor **out, const tandem_tensor *hidden, const tandem_batch *batch, tandem_pooling pooling) {
     return guarded(__func__, [&] {
         PackedPtr packed = pack(batch);
-        give(out, pool(hidden_of(hidden, *packed), packed, pooling));
+        give(out, pool(tandem::by_kernels, hidden_of(hidden, *packed), packed, pooling));
         return TANDEM_OK;
     });
 }
 
 int tandem_encoder_modules(tandem_tensor **out, tandem_encoder *encoder, const tandem_tensor *pooled) {
     return guarded(__func__, [&] {
-        at::Tensor x = ref(pooled);
+        at::Tensor x = brought(ref(pooled), *encoder);
         if (x.dim() != 2 || (!encoder->modules.empty() && x.size(1) != encoder->modules[0].spec.in)) {
             refuse("the pooled vectors do not fit the first module");
         }
         for (const Module &module : encoder->modules) {
             x = run_module(module, x);
         }
-        give(out, x);
+        give(out, x.cpu());
         return TANDEM_OK;
     });
 }
@@ -417,7 +385,8 @@ int tandem_encoder_modules(tandem_tensor **out, tandem_encoder *encoder, const t
 int tandem_encoder_classify(tandem_tensor **out, tandem_encoder *encoder, const tandem_tensor *pooled, tandem_dropout dropout) {
     return guarded(__func__, [&] {
         const tandem_encoder_spec &spec = encoder->spec;
-        at::Tensor x = ref(pooled);
+        const Steps &steps = *encoder->steps;
+        at::Tensor x = brought(ref(pooled), *encoder);
         if (!encoder->classifier_weight.defined()) {
             refuse("the model has no classification head");
         }
@@ -425,14 +394,14 @@ int tandem_encoder_classify(tandem_tensor **out, tandem_encoder *encoder, const 
             refuse("the pooled vectors do not have the hidden size " + std::to_string(spec.hidden));
         }
         if (spec.head_dropout_first) {
-            x = tandem::dropout(x, mask_of(dropout, SITE_HEAD, spec.classifier_dropout, dropout.first_sequence));
+            x = steps.dropout(x, mask_of(dropout, SITE_HEAD, spec.classifier_dropout, dropout.first_sequence));
         }
         if (encoder->head_weight.defined()) {
-            x = activate(at::linear(x, encoder->head_weight, encoder->head_bias), spec.head_activation);
+            x = tandem::activate(at::linear(x, encoder->head_weight, encoder->head_bias), spec.head_activation);
         }
-        x = norm(x, encoder->head_norm_weight, encoder->head_norm_bias, spec.norm_eps);
-        x = tandem::dropout(x, mask_of(dropout, SITE_CLASSIFIER, spec.classifier_dropout, dropout.first_sequence));
-        give(out, at::linear(x, encoder->classifier_weight, encoder->classifier_bias));
+        x = norm(steps, x, encoder->head_norm_weight, encoder->head_norm_bias, spec.norm_eps);
+        x = steps.dropout(x, mask_of(dropout, SITE_CLASSIFIER, spec.classifier_dropout, dropout.first_sequence));
+        give(out, at::linear(x, encoder->classifier_weight, encoder->classifier_bias).cpu());
         return TANDEM_OK;
     });
 }

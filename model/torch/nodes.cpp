@@ -2,21 +2,19 @@
 #include "model/torch/nodes.hpp"
 
 #include <algorithm>
-#include <initializer_list>
 #include <stdexcept>
 #include <string>
 #include <utility>
 
 #include <ATen/Functions.h>
 #include <ATen/core/grad_mode.h>
-#include <torch/csrc/autograd/custom_function.h>
 
+#include "model/torch/step.hpp"
 #include "tandem/machine.h"
 
 namespace tandem {
 namespace {
 
-using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 const tandem_kernels &kernels() {
@@ -62,57 +60,6 @@ float *gradient_of(const at::Tensor &leaf) {
     return leaf.defined() ? write(leaf.mutable_grad()) : nullptr;
 }
 
-/* ---- nodes ----------------------------------------------------------------------- */
-
-/* What a forward leaves for its backward. Tensors kept here are detached or leaves,
- * so that none refers back to the graph that owns them. */
-struct Step : torch::CustomClassHolder {
-    /* The gradients of the activations among the inputs, which come first there.
-     * Parameters' are not returned but added into their arena. */
-    virtual variable_list backward(const at::Tensor &d_out, bool needs_d_x) = 0;
-    virtual void forget() = 0; /* drops what was kept, as soon as backward is done */
-};
-
-/* One autograd function for all steps. */
-struct StepFunction : torch::autograd::Function<StepFunction> {
-    static constexpr size_t PLAIN_ARGUMENTS = 2; /* before the inputs */
-
-    static at::Tensor forward(AutogradContext *context, const c10::intrusive_ptr<Step> &step, at::Tensor *out, at::TensorList inputs) {
-        context->set_materialize_grads(false);
-        context->saved_data["step"] = c10::IValue::make_capsule(step);
-        context->saved_data["inputs"] = static_cast<int64_t>(inputs.size());
-        return std::move(*out);
-    }
-
-    static variable_list backward(AutogradContext *context, const variable_list &gradients) {
-        c10::IValue &slot = context->saved_data["step"];
-        if (slot.isNone()) {
-            throw std::runtime_error("backward went through the same forward twice");
-        }
-        variable_list inputs(PLAIN_ARGUMENTS + static_cast<size_t>(context->saved_data["inputs"].toInt()));
-        if (gradients[0].defined()) {
-            auto holder = slot.toCapsule();
-            Step &step = static_cast<Step &>(*holder);
-            variable_list activations = step.backward(gradients[0].contiguous(), context->needs_input_grad(0));
-            std::move(activations.begin(), activations.end(), inputs.begin() + PLAIN_ARGUMENTS);
-            step.forget();
-            slot = c10::IValue();
-        }
-        return inputs;
-    }
-};
-
-/* True when autograd records and one of the inputs asks for its gradient. */
-bool recorded(std::initializer_list<at::Tensor> inputs) {
-    return at::GradMode::is_enabled() && std::any_of(inputs.begin(), inputs.end(), [](const at::Tensor &input) { return input.defined() && input.requires_grad(); });
-}
-
-/* The output of `step`, which knows its way back to the inputs (those defined). */
-at::Tensor attach(at::Tensor out, c10::intrusive_ptr<Step> step, variable_list inputs) {
-    inputs.erase(std::remove_if(inputs.begin(), inputs.end(), [](const at::Tensor &input) { return !input.defined(); }), inputs.end());
-    return StepFunction::apply(step, &out, at::TensorList(inputs));
-}
-
 /* ---- embeddings -------------------------------------------------------------------- */
 
 struct EmbedStep : Step {
@@ -131,7 +78,7 @@ struct EmbedStep : Step {
 
 } // namespace
 
-at::Tensor embed(std::vector<Lookup> lookups) {
+static at::Tensor embed(std::vector<Lookup> lookups) {
     at::Tensor out = floats({static_cast<int64_t>(lookups[0].index.size()), lookups[0].table.size(1)});
     bool add = false;
     variable_list tables;
@@ -263,7 +210,7 @@ at::Tensor row_workspace(tandem_extent extent, tandem_row_scratch size) {
     return floats({extent.threads, static_cast<int64_t>(tandem_row_scratch_floats(size))});
 }
 
-at::Tensor product(const at::Tensor &x, const Matrix &weight) {
+static at::Tensor product(const at::Tensor &x, const Matrix &weight) {
     bool record = recorded({x, weight.leaf});
     if (record && weight.precision == TANDEM_INT8) {
         throw std::invalid_argument("int8 is for reading texts: no gradients are recorded in it");
@@ -391,7 +338,7 @@ struct AttentionStep : Step {
 
 } // namespace
 
-at::Tensor attention(const at::Tensor &qkv, const at::Tensor &bias, const PackedPtr &packed, const Attention &setting) {
+static at::Tensor attention(const at::Tensor &qkv, const at::Tensor &bias, const PackedPtr &packed, const Attention &setting) {
     int64_t hidden = qkv.size(1) / 3;
     at::Tensor table = setting.relative ? setting.relative->table : at::Tensor();
     bool record = recorded({qkv, bias, table});
@@ -438,7 +385,7 @@ struct NormStep : Step {
 
 } // namespace
 
-at::Tensor residual_norm(const at::Tensor &x, const at::Tensor &bias, const at::Tensor &residual, tandem_mask mask, const at::Tensor &weight, const at::Tensor &shift, double eps) {
+static at::Tensor residual_norm(const at::Tensor &x, const at::Tensor &bias, const at::Tensor &residual, tandem_mask mask, const at::Tensor &weight, const at::Tensor &shift, double eps) {
     at::Tensor sum = x.detach(), out = floats(x.sizes()), stats = floats({x.size(0), 2});
     kernels().residual_norm_forward(extent_of(x), read(x), read(bias), read(residual), mask, read(weight), read(shift), static_cast<float>(eps), write(sum), write(out), write(stats));
     if (!recorded({x, residual, weight})) {
@@ -481,7 +428,7 @@ struct ResidualStep : Step {
 
 } // namespace
 
-at::Tensor residual(const at::Tensor &x, const at::Tensor &bias, const at::Tensor &added, tandem_mask mask) {
+static at::Tensor residual(const at::Tensor &x, const at::Tensor &bias, const at::Tensor &added, tandem_mask mask) {
     at::Tensor out = floats(x.sizes());
     kernels().residual_norm_forward(extent_of(x), read(x), read(bias), read(added), mask, nullptr, nullptr, 0, write(out), nullptr, nullptr);
     if (!recorded({x, bias, added})) {
@@ -529,7 +476,7 @@ struct DropoutStep : Step {
 
 } // namespace
 
-at::Tensor activation(const at::Tensor &x, const at::Tensor &bias, tandem_activation kind, bool gated, tandem_mask mask) {
+static at::Tensor activation(const at::Tensor &x, const at::Tensor &bias, tandem_activation kind, bool gated, tandem_mask mask) {
     at::Tensor out = floats({x.size(0), gated ? x.size(1) / 2 : x.size(1)});
     kernels().activation_forward(extent_of(out), kind, gated, read(x), read(bias), mask, write(out));
     if (!recorded({x, bias})) {
@@ -544,7 +491,7 @@ at::Tensor activation(const at::Tensor &x, const at::Tensor &bias, tandem_activa
     return attach(std::move(out), step, {x, bias});
 }
 
-at::Tensor dropout(const at::Tensor &x, tandem_mask mask) {
+static at::Tensor dropout(const at::Tensor &x, tandem_mask mask) {
     if (mask.threshold == 0) {
         return x;
     }
@@ -584,7 +531,7 @@ struct SegmentStep : Step {
 
 } // namespace
 
-at::Tensor segment_sum(const at::Tensor &x, const PackedPtr &packed, std::vector<double> scale, bool ramp) {
+static at::Tensor segment_sum(const at::Tensor &x, const PackedPtr &packed, std::vector<double> scale, bool ramp) {
     at::Tensor out = floats({packed->count, x.size(1)});
     kernels().segment_sum(extent_of_segments(*packed, x.size(1)), read(x), packed->offsets.data(), scale.data(), ramp, write(out));
     if (!recorded({x})) {
@@ -596,5 +543,24 @@ at::Tensor segment_sum(const at::Tensor &x, const PackedPtr &packed, std::vector
     step->ramp = ramp;
     return attach(std::move(out), step, {x});
 }
+
+static at::Tensor segment_max(const at::Tensor &x, const PackedPtr &packed) {
+    int64_t width = x.size(1);
+    at::Tensor rows = at::empty({packed->count, width}, at::kLong);
+    int64_t *row = rows.mutable_data_ptr<int64_t>();
+    const float *values = read(x);
+    for (int64_t s = 0; s < packed->count; ++s) {
+        std::fill(row + s * width, row + (s + 1) * width, packed->start(s));
+        for (int64_t i = packed->start(s) + 1; i < packed->start(s + 1); ++i) {
+            for (int64_t c = 0; c < width; ++c) {
+                int64_t &best = row[s * width + c];
+                best = values[i * width + c] > values[best * width + c] ? i : best;
+            }
+        }
+    }
+    return at::gather(x, 0, rows);
+}
+
+const Steps by_kernels = {embed, product, attention, residual_norm, residual, activation, dropout, segment_sum, segment_max};
 
 } // namespace tandem

@@ -1,10 +1,11 @@
 /* nodes.hpp - the encoder's differentiable steps over packed activations.
  *
- * Each step is one autograd node around CPU kernels: its forward computes outside of
- * autograd and, when gradients are recorded, leaves a node that knows the backward
- * pass. Gradients of parameters are added straight into the gradient arena (the
- * leaves' grad), so no step makes a temporary of a weight's size. Undefined tensors
- * stand for parameters that a model lacks.
+ * There are two sets of them, `Steps` below. by_kernels (nodes.cpp): each step is one
+ * autograd node around CPU kernels: its forward computes outside of autograd and,
+ * when gradients are recorded, leaves a node that knows the backward pass. Gradients of
+ * parameters are added straight into the gradient arena (the leaves' grad), so no step
+ * makes a temporary of a weight's size. by_operations (operations.cpp): libtorch's own
+ * operations, for any device. Undefined tensors stand for parameters that a model lacks.
  */
 #ifndef TANDEM_MODEL_TORCH_NODES_HPP
 #define TANDEM_MODEL_TORCH_NODES_HPP
@@ -20,12 +21,15 @@
 
 namespace tandem {
 
+struct Places;
+
 /* A checked copy of a batch's shape: the caller's memory may be gone when backward
  * comes. */
 struct Packed {
     int64_t count = 0;
     int64_t total = 0;
     std::vector<int32_t> offsets; /* [count + 1] */
+    mutable std::shared_ptr<const Places> places; /* of by_operations */
 
     int64_t start(int64_t sequence) const {
         return offsets[static_cast<size_t>(sequence)];
@@ -42,9 +46,6 @@ struct Lookup {
     std::vector<int32_t> index; /* [total], inside the table */
     int64_t frozen;             /* a row that gets no gradient, or -1 */
 };
-
-/* Sum of the looked-up rows of all tables: [total, hidden]. */
-at::Tensor embed(std::vector<Lookup> lookups);
 
 /* A weight as a kernel reads it. */
 struct Form {
@@ -79,10 +80,6 @@ void reserve_forms(const Matrix &weight);
 tandem_extent row_extent(int64_t rows, int64_t width);
 at::Tensor row_workspace(tandem_extent extent, tandem_row_scratch size);
 
-/* x [total, in] * weight [out, in]^T. The bias is left to the step that follows,
- * which reads the product anyway. In int8 no gradients are recorded. */
-at::Tensor product(const at::Tensor &x, const Matrix &weight);
-
 /* run(x), of which x alone is kept: backward runs it again. `parameter` is one that it reads. */
 at::Tensor checkpoint(const at::Tensor &x, const at::Tensor &parameter, std::function<at::Tensor(const at::Tensor &)> run);
 
@@ -109,24 +106,41 @@ struct Attention {
     bool bf16 = false; /* when nothing is recorded */
 };
 
-/* Softmax attention within each sequence: qkv [total, 3 * hidden] -> [total or, of one query a sequence, count, hidden]. */
-at::Tensor attention(const at::Tensor &qkv, const at::Tensor &bias, const PackedPtr &packed, const Attention &setting);
+struct Steps {
+    /* Sum of the looked-up rows of all tables: [total, hidden]. */
+    at::Tensor (*embed)(std::vector<Lookup> lookups);
 
-/* LayerNorm(residual + dropout(x + bias)); takes the memory of x for itself, which it
- * changes unless there is neither bias, residual nor dropout. */
-at::Tensor residual_norm(const at::Tensor &x, const at::Tensor &bias, const at::Tensor &residual, tandem_mask mask, const at::Tensor &weight, const at::Tensor &shift, double eps);
+    /* x [total, in] * weight [out, in]^T. The bias is left to the step that follows,
+     * which reads the product anyway. In int8 no gradients are recorded. */
+    at::Tensor (*product)(const at::Tensor &x, const Matrix &weight);
 
-/* added + dropout(x + bias). */
-at::Tensor residual(const at::Tensor &x, const at::Tensor &bias, const at::Tensor &added, tandem_mask mask);
+    /* Softmax attention within each sequence: qkv [total, 3 * hidden] -> [total or, of one query a sequence, count, hidden]. */
+    at::Tensor (*attention)(const at::Tensor &qkv, const at::Tensor &bias, const PackedPtr &packed, const Attention &setting);
 
-/* dropout(activation(x + bias)); gated: dropout(activation(a) * b), a the left and b the
- * right half of x + bias. */
-at::Tensor activation(const at::Tensor &x, const at::Tensor &bias, tandem_activation kind, bool gated, tandem_mask mask);
+    /* LayerNorm(residual + dropout(x + bias)); may take the memory of x for itself, unless there
+     * is neither bias, residual nor dropout. */
+    at::Tensor (*residual_norm)(const at::Tensor &x, const at::Tensor &bias, const at::Tensor &residual, tandem_mask mask, const at::Tensor &weight, const at::Tensor &shift, double eps);
 
-at::Tensor dropout(const at::Tensor &x, tandem_mask mask);
+    /* added + dropout(x + bias). */
+    at::Tensor (*residual)(const at::Tensor &x, const at::Tensor &bias, const at::Tensor &added, tandem_mask mask);
 
-/* out[s] = scale[s] * sum of the sequence's rows, the i-th counted i times if `ramp`. */
-at::Tensor segment_sum(const at::Tensor &x, const PackedPtr &packed, std::vector<double> scale, bool ramp);
+    /* dropout(activation(x + bias)); gated: dropout(activation(a) * b), a the left and b the
+     * right half of x + bias. */
+    at::Tensor (*activation)(const at::Tensor &x, const at::Tensor &bias, tandem_activation kind, bool gated, tandem_mask mask);
+
+    at::Tensor (*dropout)(const at::Tensor &x, tandem_mask mask);
+
+    /* out[s] = scale[s] * sum of the sequence's rows, the i-th counted i times if `ramp`. */
+    at::Tensor (*segment_sum)(const at::Tensor &x, const PackedPtr &packed, std::vector<double> scale, bool ramp);
+
+    /* The greatest value of each column of a sequence's rows; the gradient goes to one row that has it. */
+    at::Tensor (*segment_max)(const at::Tensor &x, const PackedPtr &packed);
+};
+
+/* Without rounding it to anything narrower than x is. */
+at::Tensor activate(const at::Tensor &x, tandem_activation activation);
+
+extern const Steps by_kernels, by_operations;
 
 } // namespace tandem
 

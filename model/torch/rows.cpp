@@ -43,7 +43,7 @@ tandem_row_layer row_layer(const tandem_encoder &encoder, size_t index) {
 } // namespace
 
 at::Tensor run_rows(const tandem_encoder &encoder, at::Tensor x, const at::Tensor &in, const at::Tensor &rows, const Attend &attend) {
-    at::Tensor qkv = product(in, encoder.layers[0].qkv_weight);
+    at::Tensor qkv = by_kernels.product(in, encoder.layers[0].qkv_weight);
     for (size_t index = 0; index < encoder.layers.size(); ++index) {
         tandem_row_layer layer = row_layer(encoder, index);
         bool last = index + 1 == encoder.layers.size();

@@ -105,20 +105,8 @@ const char *tandem_torch_version(void) {
     return TORCH_VERSION;
 }
 
-const char *tandem_torch_build_info(void) {
-    static const std::string text = [] {
-        std::string info;
-        (void)guarded(__func__, [&] {
-            info = "libtorch: " TORCH_VERSION "\nBLAS: ";
-            info += at::hasMKL() ? "MKL" : "other";
-            info += at::globalContext().hasMKLDNN() ? ", oneDNN\n" : "\n";
-            info += "CPU capability: " + at::get_cpu_capability() + "\n";
-            info += "threads: " + std::to_string(at::get_num_threads()) + "\n";
-            return TANDEM_OK;
-        });
-        return info;
-    }();
-    return text.c_str();
+size_t tandem_torch_gpus(void) {
+    return at::getNumGPUs();
 }
 
 int tandem_scope_begin(void) {

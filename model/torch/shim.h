@@ -11,7 +11,8 @@
  * tandem_tensor_free. Scopes are per thread and nest.
  *
  * Gradients are recorded while tandem_grad_enable(1) holds on this thread; the
- * default is 0. All tensors are float32 on the CPU unless said otherwise.
+ * default is 0. All tensors are float32 on the CPU unless said otherwise, also those that
+ * an encoder on another device takes and gives.
  */
 #ifndef TANDEM_MODEL_TORCH_SHIM_H
 #define TANDEM_MODEL_TORCH_SHIM_H
@@ -22,6 +23,7 @@
 
 #include "tandem/batch.h"
 #include "tandem/error.h"
+#include "tandem/machine.h"
 #include "tandem/precision.h"
 
 #ifdef __cplusplus
@@ -53,8 +55,7 @@ typedef struct {
 } tandem_team;
 TANDEM_SHIM(tandem_team, tandem_torch_set_team)(tandem_team team);
 TANDEM_SHIM(const char *, tandem_torch_version)(void);
-/* One line a fact: BLAS, CPU capability, threads. Borrowed. */
-TANDEM_SHIM(const char *, tandem_torch_build_info)(void);
+TANDEM_SHIM(size_t, tandem_torch_gpus)(void); /* those that its CUDA finds; 0 also without CUDA */
 
 /* ---- handles and scopes -------------------------------------------------------- */
 TANDEM_SHIM(int, tandem_scope_begin)(void);
@@ -207,13 +208,40 @@ typedef struct {
 
 /* Makes an encoder whose parameters and gradients are views of two arenas of
  * `arena_floats` floats, which it owns (64-byte aligned, zeroed). Gradients are
- * allocated at the first tandem_encoder_gradients call. */
-TANDEM_SHIM(int, tandem_encoder_new)(tandem_encoder **out, const tandem_encoder_spec *spec, size_t arena_floats);
+ * allocated at the first tandem_encoder_gradients call. Elsewhere than on TANDEM_DEVICE_CPU it
+ * computes with copies of the two, by libtorch's operations (operations.cpp): see "updates" below. */
+TANDEM_SHIM(int, tandem_encoder_new)(tandem_encoder **out, const tandem_encoder_spec *spec, size_t arena_floats,
+                                     tandem_device device);
 TANDEM_SHIM(void, tandem_encoder_free)(tandem_encoder *encoder); /* NULL is fine */
 TANDEM_SHIM(float *, tandem_encoder_parameters)(tandem_encoder *encoder); /* borrowed, [arena_floats] */
 /* Borrowed, [arena_floats]; allocates and zeroes on the first call and makes every
  * parameter record gradients. NULL with the message set. */
 TANDEM_SHIM(float *, tandem_encoder_gradients)(tandem_encoder *encoder);
+
+/* ---- updates of an encoder whose parameters are elsewhere ------------------------------- */
+/* On TANDEM_DEVICE_CPU the arenas are what the encoder computes with, and none of this is needed. Elsewhere
+ * tandem_encoder_parameters_changed says that the device's copy is to follow the arena, before the next forward; what
+ * happens there comes back when it is asked for. */
+TANDEM_SHIM(tandem_device, tandem_encoder_device)(const tandem_encoder *encoder); /* never fails */
+TANDEM_SHIM(int, tandem_encoder_fetch_parameters)(tandem_encoder *encoder);
+TANDEM_SHIM(int, tandem_encoder_fetch_gradients)(tandem_encoder *encoder);
+TANDEM_SHIM(int, tandem_encoder_zero_gradients)(tandem_encoder *encoder);
+/* Euclidean norm of all gradients, summed in double. */
+TANDEM_SHIM(int, tandem_encoder_gradient_norm)(double *out, tandem_encoder *encoder);
+
+/* A run of the arena, and what is its own in an update. */
+typedef struct {
+    tandem_place place;
+    int64_t count; /* floats */
+    double learning_rate, weight_decay;
+} tandem_update;
+
+/* AdamW's moments, kept there, [arena_floats] each; zero until they are sent. */
+TANDEM_SHIM(int, tandem_encoder_fetch_moments)(tandem_encoder *encoder, float *mean, float *variance);
+TANDEM_SHIM(int, tandem_encoder_send_moments)(tandem_encoder *encoder, const float *mean, const float *variance);
+/* The update number `number`, from 1, of AdamW by `scale` times the gradients, which it multiplies with it. */
+TANDEM_SHIM(int, tandem_encoder_update)(tandem_encoder *encoder, const tandem_update *runs, size_t count,
+                                        uint64_t number, double beta1, double beta2, double epsilon, double scale);
 
 /* What the products of tokens and weights are computed in, in the layers and before them; fp32
  * until it is said. Everything else is float32: in bf16 and int8

@@ -118,6 +118,7 @@ for key in ("version", "build", "compiler", "libtorch", "hdf5", "zstd", "cjson",
 assert info["isa"] in ("portable", "avx2", "avx512", "avx512_vnni", "avx512_bf16")
 assert info["threads"] == 1 and info["cores"] >= 1 and isinstance(info["bf16"], bool)
 assert info["memory_bytes"] > 1 << 26
+assert info["gpus"] >= 0
 # A machine of the last 20 years does more than 1 GFLOP/s and reads more than 0.1 GB/s.
 assert info["sgemm_gflops"] > 1 and info["memory_read_gb_per_second"] > 0.1
 END

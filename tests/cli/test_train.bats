@@ -319,7 +319,7 @@ same_directory() {
 
 @test "auto is settled, written down, and part of the run" {
     TANDEM_ISA=portable "$TANDEM" train bi bi.json -o out --set epochs=1 2> log
-    grep -q "fp32, 1 threads" log
+    grep -q "fp32 on cpu, 1 threads" log
     grep -Eq '"dtype":[[:space:]]*"fp32"' out/config.used.json
     head -n 1 out/metrics.jsonl | grep -q '"dtype": "fp32"'
     stopped 10 rounded --set dtype=bf16
@@ -327,6 +327,24 @@ same_directory() {
     [[ "$output" == *"these differ: dtype"* ]]
     "$TANDEM" -q train bi bi.json -o rounded --resume --set dtype=bf16
     grep -Eq '"dtype":[[:space:]]*"bf16"' rounded/config.used.json
+}
+
+# As a GPU does it: parameters, gradients and moments are copies that come back when they are asked for.
+@test "with libtorch's operations: dev, best weights, stops and resumed runs, as with the kernels" {
+    "$TANDEM" train bi bi.json -o whole --device libtorch --set epochs=3 2> log
+    grep -q "fp32 on libtorch, 1 threads" log
+    head -n 1 whole/metrics.jsonl | grep -q '"device": "libtorch"'
+    stopped 10 parts --device libtorch --set epochs=3 --set checkpoint.every_steps=10
+    "$TANDEM" -q train bi bi.json -o parts --device libtorch --set epochs=3 --set checkpoint.every_steps=10 --resume
+    cmp whole/model.safetensors parts/model.safetensors
+    diff <(figures whole) <(figures parts)
+    sed -i 's/"epochs": 6/"epochs": 3/' bi.json
+    "$TANDEM" -q train bi bi.json -o kernels
+    best() { awk -F'"ndcg@10": ' '/"event": "dev"/ { split($2, a, ","); if (a[1] > most) most = a[1] } END { print most + 0 }' "$1/metrics.jsonl"; }
+    awk -v a="$(best whole)" -v b="$(best kernels)" 'BEGIN { exit !(a > 0.1 && a > b - 0.1 && a < b + 0.1) }'
+    run -1 "$TANDEM" -q train bi bi.json -o refused --device libtorch --set dtype=tf32
+    [[ "$output" == *"tf32 is of GPUs"* ]]
+    [ ! -e refused ]
 }
 
 @test "layers run again in backward, with dropout and in parts, give the same bytes" {

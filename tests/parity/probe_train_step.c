@@ -2,7 +2,7 @@
  * groups in file order: writes OUT.gradients.safetensors and, after one
  * update, OUT.weights.safetensors, both under the parameters' names; prints the loss
  * and the norm of the gradient. KEY is a setting of `tandem train`; "dropout" among
- * them turns dropout on. `dtype` is fp32 unless it is set. */
+ * them turns dropout on, "libtorch" has the step done by libtorch's operations. `dtype` is fp32 unless it is set. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,8 +37,7 @@ static int dump(const tandem_model *model, const float *arena, const char *prefi
 static int step(tandem_model *model, const tandem_examples *examples, const tandem_train_config *config, bool cross,
                 bool dropout, const char *out)
 {
-    size_t floats = 0;
-    float *weights = tandem_model_parameters(model, &floats), *gradients = tandem_model_gradients(model);
+    const float *weights = tandem_model_parameters(model, NULL), *gradients = tandem_model_gradients(model);
     uint32_t *batch = calloc(examples->count, sizeof *batch);
     tandem_stepper *stepper = NULL;
     tandem_adamw *adamw = NULL;
@@ -55,9 +54,11 @@ static int step(tandem_model *model, const tandem_examples *examples, const tand
     TANDEM_TRY((cross ? tandem_step_cross : tandem_step_bi)(&figures, stepper, examples, batch, examples->count,
                                                             &config->loss, (size_t)config->forward_tokens, dropout,
                                                             7, 3));
-    TANDEM_TRY(tandem_norm(&norm, gradients, floats));
+    TANDEM_TRY(tandem_adamw_norm(&norm, adamw, model));
+    TANDEM_TRY(tandem_encoder_fetch_gradients(tandem_model_encoder(model)));
     TANDEM_TRY(dump(model, gradients, out, "gradients"));
-    tandem_adamw_step(adamw, weights, gradients, config->learning_rate, tandem_clip_scale(norm, config->max_grad_norm));
+    TANDEM_TRY(tandem_adamw_update(adamw, model, config->learning_rate, tandem_clip_scale(norm, config->max_grad_norm)));
+    TANDEM_TRY(tandem_adamw_fetch(adamw, model));
     TANDEM_TRY(dump(model, weights, out, "weights"));
     printf("{\"loss\": %.9g, \"norm\": %.9g, \"scale_gradient\": %.9g, \"tokens\": %zu, \"parts\": %zu, \"peak\": %zu}\n",
            figures.loss, norm, figures.scale_gradient, figures.tokens, figures.parts, tandem_machine_peak_rss());
@@ -108,6 +109,8 @@ int main(int argc, char **argv)
     for (int i = 5; rc == 0 && i < argc; i++) {
         if (strcmp(argv[i], "dropout") == 0) {
             dropout = true;
+        } else if (strcmp(argv[i], "libtorch") == 0) {
+            tandem_machine_set_device(TANDEM_DEVICE_LIBTORCH);
         } else {
             rc = tandem_settings_set(&config, table, rows, argv[i]);
         }

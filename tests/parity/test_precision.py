@@ -29,9 +29,9 @@ REASONS = ["is explained by small differences that add up over time.", "was long
 TEXTS = [f"{subject} {reason}" for subject in SUBJECTS for reason in REASONS]
 
 
-def encode(folder, dtype):
+def encode(folder, dtype, device="cpu"):
     subprocess.run([TANDEM, "-q", "encode", "--model", str(BASE), "--input", f"{folder}/texts.jsonl", "--dtype", dtype,
-                    "-o", f"{folder}/{dtype}.npy"], check=True)
+                    "--device", device, "-o", f"{folder}/{dtype}.npy"], check=True)
     return np.load(f"{folder}/{dtype}.npy")
 
 
@@ -48,6 +48,11 @@ def vectors(folder):
     assert cosine.min() >= 0.999
     # The same factors are rounded as by autocast, which rounds every product besides.
     assert (1 - cosine).mean() <= (1 - autocast).mean()
+    # What a GPU runs: libtorch's operations, and bf16 where autocast has it.
+    plain, rounded = encode(folder, "fp32", "libtorch"), encode(folder, "bf16", "libtorch")
+    apart, cosine = abs(plain - exact).max(), (exact * rounded).sum(1)
+    print(f"libtorch's operations: {apart:.1e} from the kernels, bf16 mean distance {1 - cosine.mean():.1e}, autocast's {1 - autocast.mean():.1e}")
+    assert apart <= 1e-6 and (1 - cosine).mean() <= 1.25 * (1 - autocast).mean()
     integers(folder, exact, model)
 
 

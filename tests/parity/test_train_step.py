@@ -122,6 +122,11 @@ def bi_encoder(model_path, folder):
     start = load_file(model_path / "model.safetensors")
     used = {name: start[name] for name in named if name not in unused}
     compare_update("bi-encoder", figures, used, gradients, updated, rate, decay)
+    label = "bi-encoder, libtorch's operations"
+    figures, others, updated = tandem("bi", model_path, folder, f"learning_rate={rate}", f"weight_decay={decay}", "libtorch")
+    compare_loss(label, figures, loss.item())
+    compare_gradients(label, others, {name: p.grad for name, p in named.items() if name not in unused})
+    compare_update(label, figures, used, others, updated, rate, decay)
     learned_scale(model_path, folder, model, features, gradients)
     for name in ("mnrl", "cosent", "triplet"):
         settings = (f"loss.name={name}", "loss.labels=binary", "dropout")
@@ -195,7 +200,13 @@ def cross_encoder(base, folder):
     expected = {name: p.grad for name, p in model.named_parameters()}
     compare_loss("cross-encoder", figures, loss.item())
     compare_gradients("cross-encoder", gradients, expected)
-    compare_update("cross-encoder", figures, load_file(path / "model.safetensors"), gradients, updated, rate, decay)
+    start = load_file(path / "model.safetensors")
+    compare_update("cross-encoder", figures, start, gradients, updated, rate, decay)
+    label = "cross-encoder, libtorch's operations"
+    figures, gradients, updated = tandem("cross", path, folder, *settings, "libtorch")
+    compare_loss(label, figures, loss.item())
+    compare_gradients(label, gradients, expected)
+    compare_update(label, figures, start, gradients, updated, rate, decay)
     for name in ("bce", "pairwise", "softmax"):
         whole, one, _ = tandem("cross", path, folder, f"loss.name={name}")
         parts, many, _ = tandem("cross", path, folder, f"loss.name={name}", "forward_tokens=64")

@@ -2,41 +2,6 @@
  * dropout, batches and errors. */
 #include "tiny_encoder.h"
 
-/* Sum of (fixed weights * values) of a tensor: in double, and as a tensor. */
-static double weighted_sum(tandem_tensor **sum, const tandem_tensor *values, size_t count, float phase)
-{
-    float weights[COUNT * HIDDEN], found[COUNT * HIDDEN];
-    double total = 0;
-    ok(tandem_tensor_read(values, found));
-    for (size_t i = 0; i < count; i++) {
-        weights[i] = sinf((float)i + phase);
-        total += (double)weights[i] * (double)found[i];
-    }
-    tandem_tensor *product;
-    ok(tandem_op_mul(&product, values, matrix(weights, tandem_tensor_size(values, 0), tandem_tensor_size(values, 1))));
-    ok(tandem_op_sum(sum, product));
-    return total;
-}
-
-/* A loss of the embeddings and the logits, so that every parameter takes part. */
-static double run_loss(model *m, tandem_dropout dropout, tandem_pooling pooling, bool backward)
-{
-    tandem_tensor *hidden, *pooled, *logits, *loss, *part;
-    tandem_encoder_parameters_changed(m->encoder); /* as callers do between two losses */
-    ok(tandem_scope_begin());
-    ok(tandem_encoder_forward(&hidden, m->encoder, &some_batch, dropout));
-    ok(tandem_encoder_pool(&pooled, hidden, &some_batch, pooling));
-    classify(&logits, m, hidden, &some_batch, dropout);
-    ok(tandem_encoder_modules(&pooled, m->encoder, pooled));
-    double value = weighted_sum(&loss, pooled, COUNT * (size_t)tandem_tensor_size(pooled, 1), 0) + weighted_sum(&part, logits, COUNT * LABELS, 1);
-    ok(tandem_op_add(&loss, loss, part));
-    if (backward) {
-        ok(tandem_backward(loss));
-    }
-    tandem_scope_end();
-    return value;
-}
-
 /* Whether parameter `i` is of a padding token's rows (id 1, position 1), which stay as
  * they are. */
 static bool is_frozen(const model *m, variant v, size_t i)
@@ -52,14 +17,16 @@ static bool is_frozen(const model *m, variant v, size_t i)
 }
 
 /* Central differences along random directions within blocks of 48 parameters. */
-static void check_gradients(const char *name, variant v, tandem_dropout dropout, tandem_pooling pooling)
+static void check_gradients_on(tandem_device device, const char *name, variant v, tandem_dropout dropout,
+                               tandem_pooling pooling)
 {
-    model m = model_make(v);
+    model m = model_make_on(v, device);
     float *parameters = tandem_encoder_parameters(m.encoder), *gradients = tandem_encoder_gradients(m.encoder);
     assert_int_equal((uintptr_t)gradients % 64, 0);
     tandem_grad_enable(1);
     run_loss(&m, dropout, pooling, true);
     tandem_grad_enable(0);
+    assert_ptr_equal(gradients_in(&m), gradients);
     tandem_random random = tandem_random_stream(4, "directions", 0);
     double norm = 0;
     for (size_t i = 0; i < m.floats; i++) {
@@ -92,10 +59,16 @@ static void check_gradients(const char *name, variant v, tandem_dropout dropout,
          * by some 1e-6; the third-order error is of the same size. Ten times that is
          * allowed, where the mean movement is 6e-3. */
         if (!(fabs(loss[0] - loss[1] - expected) < 2e-5 + 1e-3 * fabs(expected))) {
-            fail_msg("%s, activation %d, pooling %d, parameters from %zu: the loss moved by %.7f, the gradient says %.7f", name, v.activation, pooling, first, loss[0] - loss[1], expected);
+            fail_msg("%s on %s, activation %d, pooling %d, parameters from %zu: the loss moved by %.7f, the gradient says %.7f", name, tandem_device_name(device), v.activation, pooling, first, loss[0] - loss[1], expected);
         }
     }
     tandem_encoder_free(m.encoder);
+}
+
+static void check_gradients(const char *name, variant v, tandem_dropout dropout, tandem_pooling pooling)
+{
+    check_gradients_on(TANDEM_DEVICE_CPU, name, v, dropout, pooling);
+    check_gradients_on(TANDEM_DEVICE_LIBTORCH, name, v, dropout, pooling);
 }
 
 static void test_encoder_gradients(void **state)
@@ -162,20 +135,20 @@ static void test_family_determinism(void **state)
 static double gradients_of(model *m, float *out)
 {
     const tandem_dropout dropout = {.train = true, .seed = 1, .step = 2};
-    float *gradients = tandem_encoder_gradients(m->encoder);
-    memset(gradients, 0, m->floats * sizeof *gradients);
+    assert_non_null(tandem_encoder_gradients(m->encoder));
+    ok(tandem_encoder_zero_gradients(m->encoder));
     tandem_grad_enable(1);
     double loss = run_loss(m, dropout, TANDEM_POOL_MEAN, true);
     tandem_grad_enable(0);
-    memcpy(out, gradients, m->floats * sizeof *out);
+    memcpy(out, gradients_in(m), m->floats * sizeof *out);
     return loss;
 }
 
 /* A layer run again gives the same bits, and what is frozen gets no gradient while the rest gets the same one;
- * in every family and both precisions. */
-static void check_less_work(variant v, tandem_precision precision)
+ * in every family and both precisions, by kernels and by operations. */
+static void check_less_work(tandem_device device, variant v, tandem_precision precision)
 {
-    model m = model_make(v);
+    model m = model_make_on(v, device);
     float *whole = malloc(m.floats * sizeof *whole), *other = malloc(m.floats * sizeof *other);
     assert_int_equal(tandem_encoder_set_precision(m.encoder, precision), 0);
     double loss = gradients_of(&m, whole);
@@ -201,8 +174,10 @@ static void test_checkpointing_and_freezing(void **state)
     (void)state;
     const variant families[] = {bert, roberta, distilbert, mpnet, electra, modernbert};
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
-        check_less_work(families[i], TANDEM_FP32);
-        check_less_work(families[i], TANDEM_BF16);
+        check_less_work(TANDEM_DEVICE_CPU, families[i], TANDEM_FP32);
+        check_less_work(TANDEM_DEVICE_CPU, families[i], TANDEM_BF16);
+        check_less_work(TANDEM_DEVICE_LIBTORCH, families[i], TANDEM_FP32);
+        check_less_work(TANDEM_DEVICE_LIBTORCH, families[i], TANDEM_BF16);
     }
 }
 
@@ -457,54 +432,54 @@ static void test_encoder_refuses_specs(void **state)
     model m;
     tandem_tensor *out, *hidden;
     model_spec(&m, bert);
-    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats - 16), "outside the arena");
+    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats - 16, TANDEM_DEVICE_CPU), "outside the arena");
     m.spec.heads = 5;
-    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats), "no multiple of 5 heads");
+    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats, TANDEM_DEVICE_CPU), "no multiple of 5 heads");
     model_spec(&m, bert);
     m.layers[1].up_bias += 1;
-    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats), "misaligned");
+    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats, TANDEM_DEVICE_CPU), "misaligned");
     model_spec(&m, bert);
     m.layers[0].down_weight = -1;
-    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats), "lacks");
+    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats, TANDEM_DEVICE_CPU), "lacks");
     model_spec(&m, bert);
     m.spec.down_dropout = 1;
-    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats), "dropout");
+    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats, TANDEM_DEVICE_CPU), "dropout");
     model_spec(&m, bert);
     m.spec.activation = TANDEM_ACTIVATION_TANH;
-    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats), "activations");
+    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats, TANDEM_DEVICE_CPU), "activations");
     model_spec(&m, bert);
     m.layers[1].attention_norm_weight = -1;
-    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats), "lacks the norm after its attention");
+    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats, TANDEM_DEVICE_CPU), "lacks the norm after its attention");
     model_spec(&m, bert);
     m.layers[1].window = -1;
-    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats), "window of -1");
+    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats, TANDEM_DEVICE_CPU), "window of -1");
     model_spec(&m, modernbert);
     m.spec.heads = 8; /* of 3 */
-    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats), "even head size");
+    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats, TANDEM_DEVICE_CPU), "even head size");
     model_spec(&m, mpnet);
     m.spec.relative_buckets = 6;
-    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats), "multiple of four buckets");
+    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats, TANDEM_DEVICE_CPU), "multiple of four buckets");
     model_spec(&m, electra);
     m.spec.projection_weight = -1;
-    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats), "embeddings of 20 need a projection");
+    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats, TANDEM_DEVICE_CPU), "embeddings of 20 need a projection");
     model_spec(&m, roberta);
     m.spec.position_offset = 0;
-    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats), "position offset 0");
+    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats, TANDEM_DEVICE_CPU), "position offset 0");
     variant with_modules = bert;
     with_modules.modules = true;
     model_spec(&m, with_modules);
     m.modules[1].in = m.modules[1].out = 7;
-    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats), "module 1 takes vectors of 7; the one before it gives 20");
+    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats, TANDEM_DEVICE_CPU), "module 1 takes vectors of 7; the one before it gives 20");
     model_spec(&m, with_modules);
     m.modules[2].out = 7;
-    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats), "module 2 makes vectors of 7 out of 20");
+    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats, TANDEM_DEVICE_CPU), "module 2 makes vectors of 7 out of 20");
     model_spec(&m, with_modules);
     m.modules[0].weight = -1;
-    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats), "module 0 lacks its weight");
+    refused(tandem_encoder_new(&m.encoder, &m.spec, m.floats, TANDEM_DEVICE_CPU), "module 0 lacks its weight");
     model_spec(&m, bert);
     m.spec.head_weight = m.spec.head_bias = m.spec.classifier_weight = m.spec.classifier_bias = -1;
     m.spec.labels = 0;
-    ok(tandem_encoder_new(&m.encoder, &m.spec, m.floats));
+    ok(tandem_encoder_new(&m.encoder, &m.spec, m.floats, TANDEM_DEVICE_CPU));
     ok(tandem_encoder_forward(&hidden, m.encoder, &some_batch, no_dropout));
     refused(tandem_encoder_classify(&out, m.encoder, hidden, no_dropout), "no classification head");
     tandem_encoder_free(m.encoder);

@@ -41,7 +41,7 @@ static void test_window_reach(void **state)
     model m;
     model_spec(&m, modernbert);
     m.layers[0].window = 2;
-    ok(tandem_encoder_new(&m.encoder, &m.spec, m.floats));
+    ok(tandem_encoder_new(&m.encoder, &m.spec, m.floats, TANDEM_DEVICE_CPU));
     model filled = model_make(modernbert);
     memcpy(tandem_encoder_parameters(m.encoder), tandem_encoder_parameters(filled.encoder), m.floats * sizeof(float));
     int32_t ids[] = {3, 4, 5, 6, 7, 8, 9};
@@ -159,7 +159,7 @@ static void test_modules(void **state)
     const float weight[] = {1, 2, 0, -1, 1, 1}, bias[] = {0.5f, 4, -1}, scale[] = {2, 1, -1}, x[] = {1, 2, -1, 0};
     for (int modules = 1; modules <= 3; modules++) {
         m.spec.modules = modules;
-        ok(tandem_encoder_new(&m.encoder, &m.spec, m.floats));
+        ok(tandem_encoder_new(&m.encoder, &m.spec, m.floats, TANDEM_DEVICE_CPU));
         float *parameters = tandem_encoder_parameters(m.encoder);
         memcpy(parameters + m.modules[0].weight, weight, sizeof weight);
         memcpy(parameters + m.modules[0].bias, bias, sizeof bias);

@@ -133,11 +133,11 @@ static inline void shift_norm(float *parameters, tandem_place weight, int width)
     }
 }
 
-static inline model model_make(variant v)
+static inline model model_make_on(variant v, tandem_device device)
 {
     model m;
     model_spec(&m, v);
-    ok(tandem_encoder_new(&m.encoder, &m.spec, m.floats));
+    ok(tandem_encoder_new(&m.encoder, &m.spec, m.floats, device));
     float *parameters = tandem_encoder_parameters(m.encoder);
     assert_int_equal((uintptr_t)parameters % 64, 0);
     tandem_random random = tandem_random_stream(3, "model", 0);
@@ -157,6 +157,11 @@ static inline model model_make(variant v)
     return m;
 }
 
+static inline model model_make(variant v)
+{
+    return model_make_on(v, TANDEM_DEVICE_CPU);
+}
+
 static const int32_t some_ids[] = {1, 5, 7, 2, 1, 29, 1, 3, 3, 4, 8, 9, 2, 11, 12, 13, 14, 2};
 static const int32_t some_types[] = {0, 0, 1, 1, 0, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
 static const int32_t some_offsets[] = {0, 4, 6, 7, 18};
@@ -170,6 +175,48 @@ static inline void classify(tandem_tensor **out, const model *m, const tandem_te
     tandem_tensor *pooled;
     ok(tandem_encoder_pool(&pooled, hidden, batch, m->spec.head_pooling));
     ok(tandem_encoder_classify(out, m->encoder, pooled, dropout));
+}
+
+/* Sum of (fixed weights * values) of a tensor: in double, and as a tensor. */
+static inline double weighted_sum(tandem_tensor **sum, const tandem_tensor *values, size_t count, float phase)
+{
+    float weights[COUNT * HIDDEN], found[COUNT * HIDDEN];
+    double total = 0;
+    ok(tandem_tensor_read(values, found));
+    for (size_t i = 0; i < count; i++) {
+        weights[i] = sinf((float)i + phase);
+        total += (double)weights[i] * (double)found[i];
+    }
+    tandem_tensor *product;
+    ok(tandem_op_mul(&product, values, matrix(weights, tandem_tensor_size(values, 0), tandem_tensor_size(values, 1))));
+    ok(tandem_op_sum(sum, product));
+    return total;
+}
+
+/* A loss of the embeddings and the logits, so that every parameter takes part. */
+static inline double run_loss(model *m, tandem_dropout dropout, tandem_pooling pooling, bool backward)
+{
+    tandem_tensor *hidden, *pooled, *logits, *loss, *part;
+    tandem_encoder_parameters_changed(m->encoder); /* as callers do between two losses */
+    ok(tandem_scope_begin());
+    ok(tandem_encoder_forward(&hidden, m->encoder, &some_batch, dropout));
+    ok(tandem_encoder_pool(&pooled, hidden, &some_batch, pooling));
+    classify(&logits, m, hidden, &some_batch, dropout);
+    ok(tandem_encoder_modules(&pooled, m->encoder, pooled));
+    double value = weighted_sum(&loss, pooled, COUNT * (size_t)tandem_tensor_size(pooled, 1), 0) + weighted_sum(&part, logits, COUNT * LABELS, 1);
+    ok(tandem_op_add(&loss, loss, part));
+    if (backward) {
+        ok(tandem_backward(loss));
+    }
+    tandem_scope_end();
+    return value;
+}
+
+/* The gradients, where C reads them. */
+static inline float *gradients_in(const model *m)
+{
+    ok(tandem_encoder_fetch_gradients(m->encoder));
+    return tandem_encoder_gradients(m->encoder);
 }
 
 #endif
