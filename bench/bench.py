@@ -2,8 +2,8 @@
 """Measures tandem beside what a user would otherwise run, in turns, in one run; prints one table.
 
 Every value is a median of rounds in which the sides take turns. A ratio says how many times as good tandem is; a share,
-how much of the machine's own limit it reaches. Parts whose packages or data are missing are named and left out. The part scaling,
-tandem alone by threads, batch, length and corpus, takes many minutes and is measured when asked for."""
+how much of the machine's own limit it reaches. Parts whose packages or data are missing are named and left out. Two parts are
+measured when asked for: scaling, tandem alone by threads, batch, length and corpus, which takes many minutes, and device, on a GPU."""
 
 import argparse
 import dataclasses
@@ -16,7 +16,7 @@ import tempfile
 from side import Context
 
 PARTS = ("limits", "tokenizing", "starting", "encoding", "training", "mining", "search", "score")
-ALL_PARTS = (*PARTS, "scaling")
+ALL_PARTS = (*PARTS, "scaling", "device")
 
 
 def number(value):
@@ -77,7 +77,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="smaller sizes and three rounds at most: two and a half minutes")
     parser.add_argument("--tiny", action="store_true", help="sizes for a test: whether it works, not how fast")
     parser.add_argument("--only", nargs="+", choices=ALL_PARTS, metavar="PART",
-                        help=f"{', '.join(ALL_PARTS)}; by default all but the last")
+                        help=f"{', '.join(ALL_PARTS)}; by default all but the last two")
     parser.add_argument("--format", choices=FORMATS, default="text")
     options = parser.parse_args()
     rounds = 1 if options.tiny else 3 if options.quick else options.rounds

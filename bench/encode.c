@@ -1,9 +1,9 @@
-/* bench_encode BI_ENCODER CROSS_ENCODER TEXTS THREADS LIMIT: the texts are the lines of TEXTS, the first a query, the
+/* bench_encode BI_ENCODER CROSS_ENCODER TEXTS THREADS LIMIT [DEVICE]: the texts are the lines of TEXTS, the first a query, the
  * others documents. For each line "WHAT DTYPE" of stdin, does WHAT once and prints a JSON object: seconds (wall clock)
  * and a sum of what came out. WHAT is documents, their embeddings; query, the query's; or rerank, the scores
  * of the query and each of the documents, the first RERANKED at most. All from text on; loading is not timed. Where WHAT
  * is tokens, it prints how many the model reads of the query and of the documents. bench/encoding.py and
- * bench/scaling.py drive this. */
+ * bench/scaling.py drive this, and bench/device.py on another DEVICE. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,9 +14,9 @@
 #include "tandem/memory.h"
 #include "tandem/model.h"
 
-enum { RERANKED = 50, DTYPES = 4, MOST_TEXTS = 4096 };
+enum { RERANKED = 50, DTYPES = 5, MOST_TEXTS = 4096 };
 
-static const tandem_precision dtypes[DTYPES] = {TANDEM_FP32, TANDEM_BF16, TANDEM_INT8, TANDEM_AUTO};
+static const tandem_precision dtypes[DTYPES] = {TANDEM_FP32, TANDEM_BF16, TANDEM_INT8, TANDEM_TF32, TANDEM_AUTO};
 
 typedef struct {
     const char *directories[2]; /* by tandem_model_kind */
@@ -158,12 +158,23 @@ static int run(bench *b)
     return TANDEM_OK;
 }
 
+/* The device that has that name, the CPU if none has. */
+static tandem_device device_called(const char *name)
+{
+    tandem_device device = TANDEM_DEVICE_LIBTORCH;
+    while (device != TANDEM_DEVICE_CPU && strcmp(tandem_device_name(device), name) != 0) {
+        device--;
+    }
+    return device;
+}
+
 int main(int argc, char **argv)
 {
-    if (argc != 6) {
-        fprintf(stderr, "usage: bench_encode BI_ENCODER CROSS_ENCODER TEXTS THREADS LIMIT < MEASUREMENTS\n");
+    if (argc != 6 && argc != 7) {
+        fprintf(stderr, "usage: bench_encode BI_ENCODER CROSS_ENCODER TEXTS THREADS LIMIT [DEVICE] < MEASUREMENTS\n");
         return 2;
     }
+    tandem_machine_set_device(argc == 7 ? device_called(argv[6]) : TANDEM_DEVICE_CPU);
     tandem_machine_set_threads(strtoul(argv[4], NULL, 10));
     static bench b;
     b.directories[TANDEM_BI_ENCODER] = argv[1];

@@ -19,7 +19,7 @@ from side import Row, answer, in_turns, median, python_worker, require, run_prog
 NEGATIVES = 3
 
 
-def sentence_transformers_trainer(kind, model_path, rows, limit, batch, steps, folder, callbacks):
+def sentence_transformers_trainer(kind, model_path, rows, limit, batch, steps, folder, callbacks, device, dtype):
     from datasets import Dataset
     from sentence_transformers import (CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments, SentenceTransformer,
                                        SentenceTransformerTrainer, SentenceTransformerTrainingArguments)
@@ -27,22 +27,23 @@ def sentence_transformers_trainer(kind, model_path, rows, limit, batch, steps, f
     from sentence_transformers.losses import MultipleNegativesRankingLoss
 
     settings = dict(output_dir=folder, max_steps=steps, per_device_train_batch_size=batch, learning_rate=2e-5, save_strategy="no",
-                    report_to=[], logging_strategy="no", use_cpu=True, seed=13, disable_tqdm=True)
+                    report_to=[], logging_strategy="no", use_cpu=device == "cpu", bf16=dtype == "bf16",
+                    tf32=dtype == "tf32" if device == "cuda" else None, seed=13, disable_tqdm=True)
     if kind == "bi":
-        model = SentenceTransformer(model_path, device="cpu")
+        model = SentenceTransformer(model_path, device=device)
         model.max_seq_length = limit
         return SentenceTransformerTrainer(
             model=model, args=SentenceTransformerTrainingArguments(**settings, batch_sampler="no_duplicates"), callbacks=callbacks,
             train_dataset=Dataset.from_dict({"anchor": [row[0] for row in rows], "positive": [row[1] for row in rows]}),
             loss=MultipleNegativesRankingLoss(model))
-    model = CrossEncoder(model_path, num_labels=1, device="cpu", max_length=limit)
+    model = CrossEncoder(model_path, num_labels=1, device=device, max_length=limit)
     labelled = [(row[0], document, float(i == 0)) for row in rows for i, document in enumerate(row[1:])]
     columns = {name: [row[i] for row in labelled] for i, name in enumerate(("query", "document", "label"))}
     return CrossEncoderTrainer(model=model, args=CrossEncoderTrainingArguments(**settings), callbacks=callbacks,
                                train_dataset=Dataset.from_dict(columns), loss=BinaryCrossEntropyLoss(model))
 
 
-def worker(kind, model_path, rows_path, threads, limit, batch, steps, folder):
+def worker(kind, model_path, rows_path, threads, limit, batch, steps, folder, device="cpu"):
     import torch
     import transformers
 
@@ -58,9 +59,9 @@ def worker(kind, model_path, rows_path, threads, limit, batch, steps, folder):
 
     rows = json.loads(pathlib.Path(rows_path).read_text())
 
-    def measure(_):
+    def measure(dtype):
         clock = Clock()
-        sentence_transformers_trainer(kind, model_path, rows, int(limit), int(batch), int(steps), folder, [clock]).train()
+        sentence_transformers_trainer(kind, model_path, rows, int(limit), int(batch), int(steps), folder, [clock], device, dtype).train()
         return {"seconds": statistics.mean(b - a for a, b in zip(clock.ends, clock.ends[1:])),
                 "peak_rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
 
@@ -75,7 +76,7 @@ def write_groups(path, rows):
                                    "negatives": documents[1:]}) + "\n")
 
 
-def tandem_steps(context, kind, dtype, groups, limit, batch, threads=None):
+def tandem_steps(context, kind, dtype, groups, limit, batch, threads=None, device="cpu"):
     """Means of a step but the first; `batch` pairs in each."""
     output = context.folder / f"trained-{kind}"
     loss, batch = ("mnrl", batch) if kind == "bi" else ("bce", batch // (1 + NEGATIVES))
@@ -85,8 +86,8 @@ def tandem_steps(context, kind, dtype, groups, limit, batch, threads=None):
     shutil.rmtree(output, ignore_errors=True)
     path = context.folder / "config.json"
     path.write_text(json.dumps(config))
-    result = run_program([context.tandem, "-q", "train", kind, path, "-o", output, "--threads", threads or context.threads],
-                         TANDEM_CACHE="off")
+    result = run_program([context.tandem, "-q", "train", kind, path, "-o", output, "--threads", threads or context.threads,
+                          "--device", device], TANDEM_CACHE="off")
     lines = map(json.loads, (output / "metrics.jsonl").read_text().splitlines())
     steps = [line for line in lines if line["event"] == "step"][1:]
     return {name: statistics.mean(step[name] for step in steps) for name in ("seconds", "tokens")} | {"peak_rss": result["peak_rss"]}
@@ -100,22 +101,31 @@ def steps_and_products(context, limits, kind, groups, limit, pairs):
     return result | {"products": products["wall"], "peak": products["peak"]}
 
 
+def write_rows(context, kind, batch, steps):
+    """What both sides train on, in KIND.json and as groups in KIND.jsonl: their paths."""
+    pairs = context.pairs()
+    random.Random(13).shuffle(pairs)
+    texts = context.texts()
+    count = batch * steps if kind == "bi" else batch * steps // (1 + NEGATIVES)
+    draw = random.Random(14)
+    taken = [[query, document, *(draw.sample(texts, NEGATIVES) if kind == "cross" else [])]
+             for query, document in (pairs * (1 + count // len(pairs)))[:count]]
+    path = context.folder / f"{kind}.json"
+    path.write_text(json.dumps(taken))
+    groups = context.folder / f"{kind}.jsonl"
+    write_groups(groups, taken)
+    return path, groups
+
+
+KINDS = (("bi", "bi-encoder, mnrl"), ("cross", "cross-encoder, bce"))
+
+
 def rows(context):
     require("accelerate", "datasets", "sentence_transformers")
 
     limit, batch, steps = context.size(256, 256, 32), context.size(32, 16, 32), context.size(9, 2, 3)
-    pairs = context.pairs()
-    random.Random(13).shuffle(pairs)
-    texts = context.texts()
-    for kind, name in (("bi", "bi-encoder, mnrl"), ("cross", "cross-encoder, bce")):
-        count = batch * steps if kind == "bi" else batch * steps // (1 + NEGATIVES)
-        draw = random.Random(14)
-        taken = [[query, document, *(draw.sample(texts, NEGATIVES) if kind == "cross" else [])]
-                 for query, document in (pairs * (1 + count // len(pairs)))[:count]]
-        path = context.folder / f"{kind}.json"
-        path.write_text(json.dumps(taken))
-        groups = context.folder / f"{kind}.jsonl"
-        write_groups(groups, taken)
+    for kind, name in KINDS:
+        path, groups = write_rows(context, kind, batch, steps)
         with python_worker("training", kind, context.model, path, context.threads, limit, batch, steps, context.folder / "st",
                            TOKENIZERS_PARALLELISM="true", HF_HUB_OFFLINE="1") as peer, Limits(context, one_token=kind == "cross") as limits:
             turns = in_turns({"fp32": lambda: steps_and_products(context, limits, kind, groups, limit, batch),

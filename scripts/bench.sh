@@ -2,7 +2,8 @@
 # Measures tandem beside sentence-transformers, tokenizers, ONNX Runtime, faiss and pytrec_eval, in turns in one run,
 # and prints one table: the ratio to each peer and the share of the machine's own limit (docs/benchmarks.md).
 # usage: bench.sh [--quick] [--only PART...] [--format text|markdown|json] [--rounds N] [--threads N]
-# `--only scaling` measures what the default leaves out: tandem alone as threads, batch, length and corpus grow.
+# `--only scaling` and `--only device` measure what the default leaves out: tandem alone as threads, batch, length and corpus
+# grow; and a GPU.
 # Real text is SciFact from ../shared, where it is there; without it the parts that need text are left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
