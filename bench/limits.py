@@ -25,13 +25,13 @@ def weights_of(products, hidden, intermediate):
 
 
 class Limits(Worker):
-    """bench_limits, for the model's shape. With `one_token` pooling reads one token of a text, and of the last layer only
-    query, key and value are computed for all."""
+    """bench_limits, for the model's shape. With `one_token` pooling reads one token of a text, and the last layer needs no
+    product of all of them (model/torch/single_query.hpp)."""
 
     def __init__(self, context, threads=None, one_token=False):
         super().__init__([context.build / "bench/bench_limits", threads or context.threads])
         layers, *sizes = shape_of(context)
-        self.shape, self.lines = [4 * layers - 3 * one_token, *sizes], peaks(context)
+        self.shape, self.lines = [4 * (layers - one_token), *sizes], peaks(context)
         self.weights = weights_of(*self.shape)
 
     def peak(self, name):

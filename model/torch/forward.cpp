@@ -11,6 +11,7 @@
 #include "model/torch/encoder.hpp"
 #include "model/torch/positions.hpp"
 #include "model/torch/rows.hpp"
+#include "model/torch/single_query.hpp"
 
 using tandem::give;
 using tandem::guarded;
@@ -182,6 +183,12 @@ struct Forward : std::enable_shared_from_this<Forward> {
         return encoder.uses_kernels() && !at::GradMode::is_enabled() && !dropout.train;
     }
 
+    /* Of attention's probabilities: a row for each head of each query. */
+    tandem_mask probability_mask(size_t index) const {
+        uint64_t before = first_row(queries_of(index)) * static_cast<uint64_t>(encoder.spec.heads);
+        return mask_of(dropout, layer_site(index, SITE_PROBABILITIES), encoder.spec.attention_dropout, before);
+    }
+
     /* The product with query, key and value weights -> attention's context, before its output product. */
     at::Tensor context(size_t index, const at::Tensor &qkv) const {
         const Layer &layer = encoder.layers[index];
@@ -191,14 +198,23 @@ struct Forward : std::enable_shared_from_this<Forward> {
         setting.rotary = layer.rope_theta == 0 ? at::Tensor() : rotary.at(layer.rope_theta);
         setting.relative = relative;
         setting.queries = queries_of(index);
-        setting.mask = mask_of(dropout, layer_site(index, SITE_PROBABILITIES), encoder.spec.attention_dropout, first_row(setting.queries) * static_cast<uint64_t>(setting.heads));
+        setting.mask = probability_mask(index);
         setting.bf16 = reads() && encoder.precision != TANDEM_FP32 && tandem_machine_has_bf16();
         return steps.attention(qkv, layer.qkv_bias, packed, setting);
     }
 
+    /* Whether single_query_attention has the same context: one query a sequence, and scores that no position changes. */
+    bool asks_once(size_t index) const {
+        const Layer &layer = encoder.layers[index];
+        return encoder.uses_kernels() && queries_of(index) != TANDEM_QUERIES_ALL && layer.rope_theta == 0 && layer.window == 0 && !relative;
+    }
+
     at::Tensor attend(size_t index, const at::Tensor &x) const {
         const Layer &layer = encoder.layers[index];
-        return steps.product(context(index, steps.product(x, layer.qkv_weight)), layer.out_weight);
+        at::Tensor found = asks_once(index) ? tandem::single_query_attention(x, picked(x, query_rows(*packed, queries_of(index))), layer.qkv_weight.leaf, layer.qkv_bias, *packed,
+                                                                             encoder.spec.heads, probability_mask(index))
+                                            : context(index, steps.product(x, layer.qkv_weight));
+        return steps.product(found, layer.out_weight);
     }
 
     at::Tensor feed_forward(size_t index, const at::Tensor &x) const {

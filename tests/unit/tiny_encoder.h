@@ -200,7 +200,7 @@ static inline double run_loss(model *m, tandem_dropout dropout, tandem_pooling p
     tandem_encoder_parameters_changed(m->encoder); /* as callers do between two losses */
     ok(tandem_scope_begin());
     ok(tandem_encoder_forward(&hidden, m->encoder, &some_batch, dropout));
-    ok(tandem_encoder_pool(&pooled, hidden, &some_batch, pooling));
+    ok(tandem_encoder_forward_pooled(&pooled, m->encoder, &some_batch, pooling, dropout));
     classify(&logits, m, hidden, &some_batch, dropout);
     ok(tandem_encoder_modules(&pooled, m->encoder, pooled));
     double value = weighted_sum(&loss, pooled, COUNT * (size_t)tandem_tensor_size(pooled, 1), 0) + weighted_sum(&part, logits, COUNT * LABELS, 1);
