@@ -364,15 +364,15 @@ static double floats_of_token(const tandem_trainer *t)
     return t->config->activation_checkpointing ? layer + fmax(trained, 0.0) * hidden : fmax(trained, 1.0) * layer;
 }
 
-/* Bytes at most, about: the parameters with their gradients and two moments; both forms of the layers' matrices laid out, in
- * bf16 of half the size; what backward keeps; and the process itself. */
+/* Bytes at most, about: the parameters with their gradients and two moments; the layers' matrices laid out, in bf16 of
+ * half the size; what backward keeps; and the process itself. */
 static double expected_memory(const tandem_trainer *t)
 {
     const tandem_encoder_spec *spec = tandem_model_spec(t->model);
     double process = 150e6, arenas = t->best != NULL ? 5.0 : 4.0, token = floats_of_token(t);
     double feed_forward = (spec->gated ? 3.0 : 2.0) * (double)spec->intermediate;
     double matrices = (double)spec->layers * (double)spec->hidden * (4.0 * (double)spec->hidden + feed_forward);
-    double forms = (tandem_precision)t->config->dtype == TANDEM_BF16 ? 1.0 : 2.0;
+    double laid_out = (tandem_precision)t->config->dtype == TANDEM_BF16 ? 0.5 : 1.0;
     int64_t negatives = 0;
 
     for (size_t i = 0; i < t->sources.count; i++) {
@@ -384,7 +384,7 @@ static double expected_memory(const tandem_trainer *t)
     double tokens = texts * (double)tandem_model_describe(t->model)->max_length;
     double most = (double)t->config->forward_tokens;
 
-    return process + (double)sizeof(float) * ((double)t->floats * arenas + forms * matrices + fmin(tokens, most) * token);
+    return process + (double)sizeof(float) * ((double)t->floats * arenas + laid_out * matrices + fmin(tokens, most) * token);
 }
 
 static void log_plan(const tandem_trainer *t)

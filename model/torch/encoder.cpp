@@ -221,7 +221,7 @@ int tandem_encoder_set_precision(tandem_encoder *encoder, tandem_precision preci
 
 void tandem_encoder_parameters_changed(tandem_encoder *encoder) {
     for (Matrix *matrix : encoder->matrices) {
-        matrix->changed();
+        matrix->stale = true;
     }
     encoder->stale = !encoder->uses_kernels();
 }
@@ -244,7 +244,7 @@ float *tandem_encoder_gradients(tandem_encoder *encoder) {
             encoder->slopes = encoder->uses_kernels() ? encoder->gradients : at::zeros_like(encoder->values);
             for (Matrix *matrix : encoder->matrices) {
                 if (matrix->leaf.defined() && encoder->uses_kernels()) {
-                    tandem::reserve_forms(*matrix);
+                    tandem::laid_out(*matrix); /* so that its memory, which stays its own, lies together and not among activations */
                 }
             }
             for (tandem_encoder::Leaf &leaf : encoder->leaves) {

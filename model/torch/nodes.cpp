@@ -102,22 +102,21 @@ static at::Tensor embed(std::vector<Lookup> lookups) {
 
 namespace {
 
-/* Memory for a form, that which it has unless a graph still reads it. */
 void make_room(at::Tensor &data, int64_t count, at::ScalarType type) {
-    if (!data.defined() || data.use_count() > 1) {
+    if (!data.defined()) {
         data = at::empty({count}, type);
     }
 }
 
-/* Of the weight, or with `transposed` of its transpose. */
-void lay_out(Form &form, const Matrix &weight, bool transposed) {
-    int64_t depth = weight.leaf.size(transposed ? 1 : 0), width = weight.leaf.size(transposed ? 0 : 1);
-    if (weight.precision == TANDEM_BF16) {
-        make_room(form.data, static_cast<int64_t>(tandem_bf16_words(static_cast<size_t>(depth), static_cast<size_t>(width))), at::kInt);
-        kernels().bf16_lay_out(extent_of(depth, width), read(weight.leaf), transposed, words(form.data));
+/* Of the weight, or with `transposed` of its transpose; in the memory of `data`, if there is some. */
+void lay_out(at::Tensor &data, const at::Tensor &weight, tandem_precision precision, bool transposed) {
+    int64_t depth = weight.size(transposed ? 1 : 0), width = weight.size(transposed ? 0 : 1);
+    if (precision == TANDEM_BF16) {
+        make_room(data, static_cast<int64_t>(tandem_bf16_words(static_cast<size_t>(depth), static_cast<size_t>(width))), at::kInt);
+        kernels().bf16_lay_out(extent_of(depth, width), read(weight), transposed, words(data));
     } else {
-        make_room(form.data, (width + 15) / 16 * 16 * depth, at::kFloat);
-        kernels().float_lay_out(extent_of(depth, width), read(weight.leaf), transposed, write(form.data));
+        make_room(data, (width + 15) / 16 * 16 * depth, at::kFloat);
+        kernels().float_lay_out(extent_of(depth, width), read(weight), transposed, write(data));
     }
 }
 
@@ -127,23 +126,9 @@ void lay_out_int8(const Matrix &weight) {
         throw std::invalid_argument("a product of depth " + std::to_string(depth) + " is too deep for int8, which sums at most " + std::to_string(TANDEM_INT8_DEPTH));
     }
     int64_t column = static_cast<int64_t>(kernels().int8_words(static_cast<size_t>(depth)));
-    make_room(weight.forward.data, (width + 15) / 16 * 16 * column, at::kInt);
+    make_room(weight.laid_out, (width + 15) / 16 * 16 * column, at::kInt);
     weight.scales = floats({2, width});
-    kernels().int8_lay_out(extent_of(depth, width), read(weight.leaf), words(weight.forward.data), write(weight.scales), write(weight.scales) + width);
-}
-
-/* A form that is of the weight as it is now. */
-const at::Tensor &fresh(Form &form, const Matrix &weight) {
-    std::lock_guard<std::mutex> guard(*weight.lock);
-    if (form.stale) {
-        if (weight.precision == TANDEM_INT8) {
-            lay_out_int8(weight);
-        } else {
-            lay_out(form, weight, &form == &weight.forward);
-        }
-        form.stale = false;
-    }
-    return form.data;
+    kernels().int8_lay_out(extent_of(depth, width), read(weight.leaf), words(weight.laid_out), write(weight.scales), write(weight.scales) + width);
 }
 
 /* x [rows, depth] * what is laid out. */
@@ -167,7 +152,7 @@ void add_gradient(const at::Tensor &sum, tandem_precision precision, const at::T
 }
 
 struct ProductStep : Step {
-    at::Tensor x, weight, laid_out; /* laid_out: of the weight itself */
+    at::Tensor x, weight;
     tandem_precision precision = TANDEM_FP32;
 
     variable_list backward(const at::Tensor &d_out, bool needs_d_x) override {
@@ -175,12 +160,13 @@ struct ProductStep : Step {
         if (!needs_d_x) {
             return {at::Tensor()};
         }
+        at::Tensor laid_out; /* of the weight itself: for this product alone, since in the next step it is another one */
+        lay_out(laid_out, weight, precision, false);
         return {product_of(d_out, {precision, static_cast<size_t>(weight.size(0)), static_cast<size_t>(weight.size(1)), laid_out.const_data_ptr(), nullptr, nullptr})};
     }
     void forget() override {
         x.reset();
         weight.reset();
-        laid_out.reset();
     }
 };
 
@@ -188,14 +174,17 @@ struct ProductStep : Step {
 
 tandem_laid_out laid_out(const Matrix &weight) {
     size_t depth = static_cast<size_t>(weight.leaf.size(1)), width = static_cast<size_t>(weight.leaf.size(0));
-    const void *data = fresh(weight.forward, weight).const_data_ptr();
+    std::lock_guard<std::mutex> guard(*weight.lock);
+    if (weight.stale) {
+        if (weight.precision == TANDEM_INT8) {
+            lay_out_int8(weight);
+        } else {
+            lay_out(weight.laid_out, weight.leaf, weight.precision, true);
+        }
+        weight.stale = false;
+    }
     const float *scales = weight.precision == TANDEM_INT8 ? read(weight.scales) : nullptr;
-    return {weight.precision, depth, width, data, scales, scales == nullptr ? nullptr : scales + width};
-}
-
-void reserve_forms(const Matrix &weight) {
-    (void)fresh(weight.forward, weight);
-    (void)fresh(weight.backward, weight);
+    return {weight.precision, depth, width, weight.laid_out.const_data_ptr(), scales, scales == nullptr ? nullptr : scales + width};
 }
 
 tandem_extent row_extent(int64_t rows, int64_t width) {
@@ -223,9 +212,6 @@ static at::Tensor product(const at::Tensor &x, const Matrix &weight) {
     step->x = x.detach();
     step->weight = weight.leaf;
     step->precision = weight.precision;
-    if (x.requires_grad()) {
-        step->laid_out = fresh(weight.backward, weight);
-    }
     return attach(std::move(out), step, {x, weight.leaf});
 }
 

@@ -47,34 +47,23 @@ struct Lookup {
     int64_t frozen;             /* a row that gets no gradient, or -1 */
 };
 
-/* A weight as a kernel reads it. */
-struct Form {
-    at::Tensor data;
-    bool stale = true; /* not of the weight as it is now: its memory is for the next one */
-};
-
-/* A weight of the layers, [out, in], and its forms that are laid out for the kernels, each made when it is first needed. */
+/* A weight of the layers, [out, in], and its transpose as the kernels read it, laid out when it is first needed. */
 struct Matrix {
     at::Tensor leaf;
     tandem_precision precision = TANDEM_FP32;
     std::unique_ptr<std::mutex> lock = std::make_unique<std::mutex>(); /* threads may run one model */
-    mutable Form forward;      /* of the transpose, [in, out] */
-    mutable Form backward;     /* of the weight itself, for the gradient of x */
+    mutable at::Tensor laid_out;
+    mutable bool stale = true; /* it is not of the weight as it is now: its memory is for the next one */
     mutable at::Tensor scales; /* int8: [2, out], the columns' scales and sums */
 
-    void changed() {
-        forward.stale = backward.stale = true;
-    }
     void set_precision(tandem_precision to) {
         precision = to;
-        forward = backward = {};
+        laid_out.reset();
+        stale = true;
     }
 };
 
-/* The form that forward needs. */
 tandem_laid_out laid_out(const Matrix &weight);
-/* Takes the memory of both forms, which stays theirs, so that it lies together and not among a step's activations. */
-void reserve_forms(const Matrix &weight);
 
 /* Rows and the threads that share them, where the work on each is that of a layer; and memory for these threads. */
 tandem_extent row_extent(int64_t rows, int64_t width);

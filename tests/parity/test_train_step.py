@@ -43,17 +43,23 @@ ROWS = [
 ]
 
 
-def write_groups(path):
+# Enough tokens for products by Strassen's method.
+MANY = [tuple([f"{start} {text}" for text in part] if isinstance(part, list) else f"{start} {part}" for part in row)
+        for start in ("As was said before,", "In other words:", "Nobody doubts it, and yet", "To begin with", "Here is what we know:")
+        for row in ROWS]
+
+
+def write_groups(path, rows):
     with open(path, "w") as file:
-        for i, (query, positive, negatives) in enumerate(ROWS):
+        for i, (query, positive, negatives) in enumerate(rows):
             passages = [{"id": f"n{i}{k}", "text": text} for k, text in enumerate(negatives)]
             file.write(json.dumps({"query_id": f"q{i}", "query": query, "positives": [{"id": f"p{i}", "text": positive}],
                                    "negatives": passages}) + "\n")
 
 
-def tandem(kind, model, folder, *settings):
+def tandem(kind, model, folder, *settings, rows=ROWS):
     """The figures, gradients and updated weights of tandem's step."""
-    write_groups(f"{folder}/groups.jsonl")
+    write_groups(f"{folder}/groups.jsonl", rows)
     command = [str(PROBE), kind, str(model), f"{folder}/groups.jsonl", f"{folder}/out", f"max_length={LIMIT}",
                "data.negatives=2", *settings]
     figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -105,14 +111,25 @@ def compare_update(label, figures, start, gradients, updated, rate, decay):
     assert worst <= 1e-6, f"{label}: {worst}"
 
 
+def bi_features(model, rows):
+    return [model.tokenize(column) for column in zip(*((query, positive, *negatives) for query, positive, negatives in rows))]
+
+
+def cross_loss(model, tokenizer, rows):
+    pairs = [(query, text, float(text == positive)) for query, positive, negatives in rows for text in (positive, *negatives)]
+    features = tokenizer([p[0] for p in pairs], [p[1] for p in pairs], padding=True, truncation="longest_first",
+                         max_length=LIMIT, return_tensors="pt")
+    labels = torch.tensor([p[2] for p in pairs])
+    return torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor(2.0))(model(**features).logits[:, 0], labels)
+
+
 def bi_encoder(model_path, folder):
     rate, decay = 1e-3, 0.1
     figures, gradients, updated = tandem("bi", model_path, folder, f"learning_rate={rate}", f"weight_decay={decay}")
     model = SentenceTransformer(str(model_path), device="cpu")
     model.max_seq_length = LIMIT
     model.eval()
-    columns = [[row[0] for row in ROWS], [row[1] for row in ROWS], [row[2][0] for row in ROWS], [row[2][1] for row in ROWS]]
-    features = [model.tokenize(column) for column in columns]
+    features = bi_features(model, ROWS)
     loss = MultipleNegativesRankingLoss(model, scale=20.0)(features, None)
     loss.backward()
     named = {name.removeprefix("0.").removeprefix("auto_model.").removeprefix("model."): p for name, p in model.named_parameters()}
@@ -128,6 +145,14 @@ def bi_encoder(model_path, folder):
     compare_gradients(label, others, {name: p.grad for name, p in named.items() if name not in unused})
     compare_update(label, figures, used, others, updated, rate, decay)
     learned_scale(model_path, folder, model, features, gradients)
+    label = "bi-encoder, many tokens"
+    model.zero_grad()
+    loss = MultipleNegativesRankingLoss(model, scale=20.0)(bi_features(model, MANY), None)
+    loss.backward()
+    figures, found, _ = tandem("bi", model_path, folder, rows=MANY)
+    assert figures["tokens"] > 1024, figures
+    compare_loss(label, figures, loss.item())
+    compare_gradients(label, found, {name: p.grad for name, p in named.items() if name not in unused})
     for name in ("mnrl", "cosent", "triplet"):
         settings = (f"loss.name={name}", "loss.labels=binary", "dropout")
         whole, one, _ = tandem("bi", model_path, folder, *settings)
@@ -191,11 +216,7 @@ def cross_encoder(base, folder):
     settings = ("loss.name=bce", "loss.pos_weight=2", f"learning_rate={rate}", f"weight_decay={decay}")
     figures, gradients, updated = tandem("cross", path, folder, *settings)
     model.eval()
-    pairs = [(query, text, float(text == positive)) for query, positive, negatives in ROWS for text in (positive, *negatives)]
-    features = tokenizer([p[0] for p in pairs], [p[1] for p in pairs], padding=True, truncation="longest_first",
-                         max_length=LIMIT, return_tensors="pt")
-    labels = torch.tensor([p[2] for p in pairs])
-    loss = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor(2.0))(model(**features).logits[:, 0], labels)
+    loss = cross_loss(model, tokenizer, ROWS)
     loss.backward()
     expected = {name: p.grad for name, p in model.named_parameters()}
     compare_loss("cross-encoder", figures, loss.item())
@@ -207,6 +228,14 @@ def cross_encoder(base, folder):
     compare_loss(label, figures, loss.item())
     compare_gradients(label, gradients, expected)
     compare_update(label, figures, start, gradients, updated, rate, decay)
+    label = "cross-encoder, many tokens"
+    model.zero_grad()
+    loss = cross_loss(model, tokenizer, MANY)
+    loss.backward()
+    figures, found, _ = tandem("cross", path, folder, *settings, rows=MANY)
+    assert figures["tokens"] > 1024, figures
+    compare_loss(label, figures, loss.item())
+    compare_gradients(label, found, {name: p.grad for name, p in model.named_parameters()})
     for name in ("bce", "pairwise", "softmax"):
         whole, one, _ = tandem("cross", path, folder, f"loss.name={name}")
         parts, many, _ = tandem("cross", path, folder, f"loss.name={name}", "forward_tokens=64")
