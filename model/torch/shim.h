@@ -248,7 +248,8 @@ TANDEM_SHIM(int, tandem_encoder_update)(tandem_encoder *encoder, const tandem_up
  * products read rounded copies of activations, gradients and weights, which are made here. In int8 no
  * gradients can be recorded, and a token's result does not depend on what else is in its batch. */
 TANDEM_SHIM(int, tandem_encoder_set_precision)(tandem_encoder *encoder, tandem_precision precision);
-/* To be called after every change of the parameters: forgets the rounded copies of weights. */
+/* To be called after every change of the parameters, of which there is none between a forward and its backward pass: forgets
+ * the rounded copies of weights. */
 TANDEM_SHIM(void, tandem_encoder_parameters_changed)(tandem_encoder *encoder);
 
 /* From now on the embeddings and the first `layers` layers record no gradients (-1: all parameters do):
