@@ -102,6 +102,7 @@ static at::Tensor embed(std::vector<Lookup> lookups) {
 
 namespace {
 
+/* Memory for what is laid out: that which it has, or new. */
 void make_room(at::Tensor &data, int64_t count, at::ScalarType type) {
     if (!data.defined()) {
         data = at::empty({count}, type);

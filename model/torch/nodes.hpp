@@ -63,6 +63,7 @@ struct Matrix {
     }
 };
 
+/* The transpose of the weight as it is now; the memory is the weight's own. */
 tandem_laid_out laid_out(const Matrix &weight);
 
 /* Rows and the threads that share them, where the work on each is that of a layer; and memory for these threads. */

@@ -43,7 +43,7 @@ ROWS = [
 ]
 
 
-# Enough tokens for products by Strassen's method.
+# More tokens than the gradient of a weight sums at once (TANDEM_FLOAT_DEPTH).
 MANY = [tuple([f"{start} {text}" for text in part] if isinstance(part, list) else f"{start} {part}" for part in row)
         for start in ("As was said before,", "In other words:", "Nobody doubts it, and yet", "To begin with", "Here is what we know:")
         for row in ROWS]
