@@ -19,13 +19,15 @@ const char *tandem_version(void)
 }
 
 /* ---- CPU ----------------------------------------------------------------------- */
-static const char *const isa_names[] = {"portable", "avx2", "avx512", "avx512_vnni", "avx512_bf16"};
+static const char *const isa_names[] = {"portable", "avx2", "avx512", "avx512_vnni", "avx512_bf16", "zen4"};
 
 static pthread_once_t cpu_once = PTHREAD_ONCE_INIT;
 static tandem_isa cpu_isa;
 static char cpu_text[256];
 
 #if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
+
 #define SUPPORTS(feature)                     \
     do {                                      \
         if (__builtin_cpu_supports(feature)) { \
@@ -39,6 +41,14 @@ static void append_text(const char *text)
     snprintf(cpu_text + length, sizeof cpu_text - length, "%s", text);
 }
 
+/* As AMD and Intel number their CPUs; 25 with AVX-512 is Zen 4. */
+static unsigned family(void)
+{
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    __get_cpuid(1, &a, &b, &c, &d);
+    return (a >> 8 & 15) + (a >> 20 & 255);
+}
+
 /* __builtin_cpu_supports also asks whether the operating system saves the wide
  * registers. */
 static void probe_features(void)
@@ -48,7 +58,9 @@ static void probe_features(void)
     bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     bool vnni = avx512 && __builtin_cpu_supports("avx512vnni"), bf16 = vnni && __builtin_cpu_supports("avx512bf16");
-    cpu_isa = bf16     ? TANDEM_ISA_AVX512_BF16
+    bool zen4 = bf16 && __builtin_cpu_is("amd") && family() == 25;
+    cpu_isa = zen4     ? TANDEM_ISA_ZEN4
+              : bf16   ? TANDEM_ISA_AVX512_BF16
               : vnni   ? TANDEM_ISA_AVX512_VNNI
               : avx512 ? TANDEM_ISA_AVX512
               : avx2   ? TANDEM_ISA_AVX2
@@ -96,13 +108,13 @@ static void lower_isa(void)
     if (!wish || !*wish) {
         return;
     }
-    for (int isa = TANDEM_ISA_PORTABLE; isa <= TANDEM_ISA_AVX512_BF16; isa++) {
+    for (int isa = TANDEM_ISA_PORTABLE; isa <= TANDEM_ISA_ZEN4; isa++) {
         if (strcmp(wish, isa_names[isa]) == 0) {
             cpu_isa = (tandem_isa)isa < cpu_isa ? (tandem_isa)isa : cpu_isa;
             return;
         }
     }
-    tandem_log_warn("TANDEM_ISA=%s is ignored: expected portable, avx2, avx512, avx512_vnni or avx512_bf16", wish);
+    tandem_log_warn("TANDEM_ISA=%s is ignored: expected portable, avx2, avx512, avx512_vnni, avx512_bf16 or zen4", wish);
 }
 
 static void probe_cpu(void)

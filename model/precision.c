@@ -44,10 +44,10 @@ static void measure(const float *x, const float *laid_out, float *out)
 /* Zeros take as long as other numbers, and are the same in both forms of a weight. */
 static void probe(void)
 {
-    float *memory = tandem_machine_has_bf16() ? tandem_alloc(ROWS * DEPTH + DEPTH * WIDTH + ROWS * WIDTH, sizeof *memory) : NULL;
+    float *memory = tandem_machine_has_bf16() ? tandem_alloc(ROWS * DEPTH + ROWS * WIDTH + tandem_float_words(DEPTH, WIDTH), sizeof *memory) : NULL;
 
     if (memory != NULL) {
-        measure(memory, memory + ROWS * DEPTH, memory + ROWS * DEPTH + DEPTH * WIDTH);
+        measure(memory, memory + ROWS * (DEPTH + WIDTH), memory + ROWS * DEPTH);
     }
     free(memory);
 }

@@ -14,13 +14,14 @@ extern "C" {
 /* Of tandem, e.g. "0.1.0". */
 const char *tandem_version(void);
 
-/* Instruction sets that kernels are compiled for, weakest first. */
+/* Instruction sets that kernels are compiled for, weakest first. The last one is AVX512_BF16 on AMD's Zen 4, which adds
+ * vectors in other units than it multiplies them in. */
 typedef enum {
-    TANDEM_ISA_PORTABLE, TANDEM_ISA_AVX2, TANDEM_ISA_AVX512, TANDEM_ISA_AVX512_VNNI, TANDEM_ISA_AVX512_BF16
+    TANDEM_ISA_PORTABLE, TANDEM_ISA_AVX2, TANDEM_ISA_AVX512, TANDEM_ISA_AVX512_VNNI, TANDEM_ISA_AVX512_BF16, TANDEM_ISA_ZEN4
 } tandem_isa;
 
 /* The best set that this CPU and operating system support; TANDEM_ISA=portable|
- * avx2|avx512|avx512_vnni|avx512_bf16 in the environment lowers it (for tests), never raises it. */
+ * avx2|avx512|avx512_vnni|avx512_bf16|zen4 in the environment lowers it (for tests), never raises it. */
 tandem_isa tandem_machine_isa(void);
 const char *tandem_isa_name(tandem_isa isa);
 bool tandem_machine_has_bf16(void); /* the set multiplies matrices in bfloat16, faster than in float32 */

@@ -55,6 +55,8 @@ KERNELS(DECLARE, avx512_vnni)
 SEARCH_KERNELS(DECLARE, avx512_vnni)
 KERNELS(DECLARE, avx512_bf16)
 SEARCH_KERNELS(DECLARE, avx512_bf16)
+KERNELS(DECLARE, zen4)
+SEARCH_KERNELS(DECLARE, zen4)
 
 static const tandem_kernels tables[] = {
     [TANDEM_ISA_PORTABLE] = {KERNELS(ASSIGN, portable)},
@@ -62,6 +64,7 @@ static const tandem_kernels tables[] = {
     [TANDEM_ISA_AVX512] = {KERNELS(ASSIGN, avx512)},
     [TANDEM_ISA_AVX512_VNNI] = {KERNELS(ASSIGN, avx512_vnni)},
     [TANDEM_ISA_AVX512_BF16] = {KERNELS(ASSIGN, avx512_bf16)},
+    [TANDEM_ISA_ZEN4] = {KERNELS(ASSIGN, zen4)},
 };
 
 static const tandem_search_kernels search_tables[] = {
@@ -70,6 +73,7 @@ static const tandem_search_kernels search_tables[] = {
     [TANDEM_ISA_AVX512] = {SEARCH_KERNELS(ASSIGN, avx512)},
     [TANDEM_ISA_AVX512_VNNI] = {SEARCH_KERNELS(ASSIGN, avx512_vnni)},
     [TANDEM_ISA_AVX512_BF16] = {SEARCH_KERNELS(ASSIGN, avx512_bf16)},
+    [TANDEM_ISA_ZEN4] = {SEARCH_KERNELS(ASSIGN, zen4)},
 };
 
 const tandem_kernels *tandem_kernels_of(tandem_isa isa) {

@@ -4,7 +4,7 @@
 #include "model/kernels/chunks.h"
 #include "model/kernels/float32.h"
 #include "model/kernels/kernels.h"
-#include "model/kernels/search.h"
+#include "model/kernels/panels.h"
 
 /* Of a gradient: ROW_BLOCK columns of the left matrix and DEPTH of their rows stay in the second-level cache. */
 enum { ROW_BLOCK = 48, DEPTH = TANDEM_FLOAT_DEPTH };
@@ -12,8 +12,6 @@ enum { ROW_BLOCK = 48, DEPTH = TANDEM_FLOAT_DEPTH };
 tandem_float_lay_out_fn TANDEM_KERNEL(float_lay_out);
 tandem_float_multiply_fn TANDEM_KERNEL(float_multiply);
 tandem_float_gradient_fn TANDEM_KERNEL(float_gradient);
-tandem_rows_lay_out_fn TANDEM_KERNEL(rows_lay_out);
-tandem_rows_multiply_fn TANDEM_KERNEL(rows_multiply);
 
 /* Row k of [depth, width] into panels, each [depth, its columns rounded up to whole vectors]. */
 static void lay_out_row(const float *row, size_t k, size_t depth, size_t width, float *to) {
@@ -27,33 +25,12 @@ static void lay_out_row(const float *row, size_t k, size_t depth, size_t width, 
     }
 }
 
-/* One panel, to [depth, width rounded up to whole vectors] from its transpose [width, depth]. */
-static void lay_out_transposed(const float *from, size_t depth, size_t width, float *to) {
-    size_t stride = round_up(width, LANES), i = 0;
-    for (; i + 4 <= width; i += 4) {
-        size_t k = 0;
-        for (; k + 4 <= depth; k += 4) {
-            transpose_4x4(from + i * depth + k, depth, to + k * stride + i, stride);
-        }
-        for (; k < depth; k++) {
-            for (size_t j = i; j < i + 4; j++) {
-                to[k * stride + j] = from[j * depth + k];
-            }
-        }
-    }
-    for (; i < stride; i++) {
-        for (size_t k = 0; k < depth; k++) {
-            to[k * stride + i] = i < width ? from[i * depth + k] : 0;
-        }
-    }
-}
-
 void TANDEM_KERNEL(float_lay_out)(tandem_extent extent, const float *from, bool transposed, float *to) {
     size_t depth = extent.rows, width = extent.width;
     if (transposed) {
 #pragma omp parallel for schedule(static) num_threads(extent.threads)
         for (size_t first = 0; first < width; first += PANEL) {
-            lay_out_transposed(from + first * depth, depth, least_of(width - first, PANEL), to + first * depth);
+            lay_out_transposed(from + first * depth, depth, depth, least_of(width - first, PANEL), to + first * depth);
         }
     } else {
 #pragma omp parallel for schedule(static) num_threads(extent.threads)
@@ -87,16 +64,4 @@ void TANDEM_KERNEL(float_gradient)(tandem_extent extent, size_t depth, const flo
             float_multiply_panels(count, deep, width, (float_left){block, 1, ROW_BLOCK}, scratch, c + first * width, width, true);
         }
     }
-}
-
-/* ---- for search ------------------------------------------------------------------------- */
-
-void TANDEM_KERNEL(rows_lay_out)(const float *rows, size_t count, size_t dim, float *to) {
-    for (size_t first = 0; first < count; first += PANEL) {
-        lay_out_transposed(rows + first * dim, dim, least_of(count - first, PANEL), to + first * dim);
-    }
-}
-
-void TANDEM_KERNEL(rows_multiply)(const float *queries, size_t count, const float *laid_out, size_t row_count, size_t dim, float *scores) {
-    float_multiply_panels(count, dim, row_count, (float_left){queries, dim, 1}, laid_out, scores, row_count, false);
 }

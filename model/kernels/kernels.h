@@ -179,8 +179,16 @@ typedef struct {
     const float *scales, *sums; /* int8: [width], what a column's codes are multiplied by, and the sum of the column so made */
 } tandem_laid_out;
 
-/* to = the right factor [depth, width] = extent's rows and width, laid out: depth times the width rounded up to 16. `from`
- * is it, or with `transposed` its transpose [width, depth]. */
+/* Numbers of the summed dimension whose sums some sets keep apart, with two rows more beside them. */
+enum { TANDEM_FLOAT_CHUNK = 192 };
+
+/* Floats of a laid-out matrix [depth, width], for every set. */
+static inline size_t tandem_float_words(size_t depth, size_t width) {
+    return (depth + 1 + 2 * ((depth + TANDEM_FLOAT_CHUNK - 1) / TANDEM_FLOAT_CHUNK)) * ((width + 15) / 16 * 16);
+}
+
+/* to = the right factor [depth, width] = extent's rows and width, laid out. `from` is it, or with `transposed` its
+ * transpose [width, depth]. */
 typedef void tandem_float_lay_out_fn(tandem_extent extent, const float *from, bool transposed, float *to);
 
 /* Of a product's columns those from `first` up to `end`; `first` where a panel begins. */
@@ -196,10 +204,10 @@ static inline tandem_columns tandem_all_columns(const tandem_laid_out *b) {
 typedef void tandem_float_multiply_fn(size_t rows, const tandem_laid_out *b, tandem_columns columns, const float *x, float *c);
 
 /* Numbers of the summed dimension that a gradient takes at once. */
-enum { TANDEM_FLOAT_DEPTH = 1024 };
+enum { TANDEM_FLOAT_DEPTH = 960 };
 
-/* c += a^T * b with a [depth, rows] and b [depth, width], extent of c: the gradient of a weight. scratch: TANDEM_FLOAT_DEPTH
- * times the width rounded up to 16. */
+/* c += a^T * b with a [depth, rows] and b [depth, width], extent of c: the gradient of a weight. scratch:
+ * tandem_float_words(TANDEM_FLOAT_DEPTH, width). */
 typedef void tandem_float_gradient_fn(tandem_extent extent, size_t depth, const float *a, const float *b, float *scratch, float *c);
 
 /* In bfloat16 both factors are rounded, to the nearest, and the products summed in float32, in an order that depends on

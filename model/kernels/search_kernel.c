@@ -1,12 +1,15 @@
 /* search_kernel.c - the inner loops of exact search: scores of a few queries, the sifting of scores, and
  * scores in double. */
+#include "model/kernels/float32.h"
 #include "model/kernels/kernels.h"
+#include "model/kernels/panels.h"
 #include "model/kernels/search.h"
-#include "model/kernels/simd.h"
 
 tandem_rows_dot_fn TANDEM_KERNEL(rows_dot);
 tandem_rows_dot_bfloat16_fn TANDEM_KERNEL(rows_dot_bfloat16);
 tandem_rows_dot_int8_fn TANDEM_KERNEL(rows_dot_int8);
+tandem_rows_lay_out_fn TANDEM_KERNEL(rows_lay_out);
+tandem_rows_multiply_fn TANDEM_KERNEL(rows_multiply);
 tandem_scores_keep_fn TANDEM_KERNEL(scores_keep);
 tandem_scores_count_fn TANDEM_KERNEL(scores_count);
 tandem_dot_exact_fn TANDEM_KERNEL(dot_exact);
@@ -100,6 +103,18 @@ void TANDEM_KERNEL(rows_dot_int8)(const float *queries, size_t count, const int8
             scores[q * row_count + row] = scales[row] * dot_int8(queries + q * dim, rows + row * dim, dim);
         }
     }
+}
+
+/* ---- of many queries ------------------------------------------------------------------- */
+
+void TANDEM_KERNEL(rows_lay_out)(const float *rows, size_t count, size_t dim, float *to) {
+    for (size_t first = 0; first < count; first += PANEL) {
+        lay_out_transposed(rows + first * dim, dim, dim, least_of(count - first, PANEL), to + first * dim);
+    }
+}
+
+void TANDEM_KERNEL(rows_multiply)(const float *queries, size_t count, const float *laid_out, size_t row_count, size_t dim, float *scores) {
+    float_multiply_panels(count, dim, row_count, (float_left){queries, dim, 1}, laid_out, scores, row_count, false);
 }
 
 /* ---- sifting ------------------------------------------------------------------------------ */

@@ -61,20 +61,28 @@ ALWAYS_INLINE void vstore(float *p, vfloat v) {
 
 /* A vector of which `count` floats, if so few, are there, zeros after them, and the reverse: for the end of a row. */
 ALWAYS_INLINE vfloat vload_first(const float *p, size_t count) {
-    vfloat v = {0};
     if (count >= LANES) {
         return vload(p);
     }
+#if defined(__AVX512F__)
+    return (vfloat)_mm512_maskz_loadu_ps((__mmask16)((1u << count) - 1), p);
+#else
+    vfloat v = {0};
     memcpy(&v, p, count * sizeof *p);
     return v;
+#endif
 }
 
 ALWAYS_INLINE void vstore_first(float *p, vfloat v, size_t count) {
     if (count >= LANES) {
         vstore(p, v);
-    } else {
-        memcpy(p, &v, count * sizeof *p);
+        return;
     }
+#if defined(__AVX512F__)
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << count) - 1), (__m512)v);
+#else
+    memcpy(p, &v, count * sizeof *p);
+#endif
 }
 
 ALWAYS_INLINE vuint vload_words(const uint32_t *p) {
@@ -139,6 +147,9 @@ ALWAYS_INLINE vfloat vmin(vfloat a, vfloat b) {
 
 /* Sum of the lanes, in the order of a binary tree. */
 ALWAYS_INLINE float vsum(vfloat v) {
+#if defined(__AVX512F__)
+    return _mm512_reduce_add_ps((__m512)v);
+#else
     float lane[LANES];
     vstore(lane, v);
     for (int half = LANES / 2; half > 0; half /= 2) {
@@ -147,6 +158,7 @@ ALWAYS_INLINE float vsum(vfloat v) {
         }
     }
     return lane[0];
+#endif
 }
 
 /* e^x for x <= 88, within 2 units in the last place, and anything beyond; below -87 it

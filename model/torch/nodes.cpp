@@ -116,7 +116,7 @@ void lay_out(at::Tensor &data, const at::Tensor &weight, tandem_precision precis
         make_room(data, static_cast<int64_t>(tandem_bf16_words(static_cast<size_t>(depth), static_cast<size_t>(width))), at::kInt);
         kernels().bf16_lay_out(extent_of(depth, width), read(weight), transposed, words(data));
     } else {
-        make_room(data, (width + 15) / 16 * 16 * depth, at::kFloat);
+        make_room(data, static_cast<int64_t>(tandem_float_words(static_cast<size_t>(depth), static_cast<size_t>(width))), at::kFloat);
         kernels().float_lay_out(extent_of(depth, width), read(weight), transposed, write(data));
     }
 }
@@ -142,12 +142,12 @@ at::Tensor product_of(const at::Tensor &x, const tandem_laid_out &matrix) {
 
 /* sum += a^T * b. */
 void add_gradient(const at::Tensor &sum, tandem_precision precision, const at::Tensor &a, const at::Tensor &b) {
-    int64_t width = (b.size(1) + 15) / 16 * 16;
+    size_t width = static_cast<size_t>(b.size(1));
     if (precision == TANDEM_BF16) {
-        at::Tensor scratch = at::empty({TANDEM_BF16_DEPTH / 2 * width}, at::kInt);
+        at::Tensor scratch = at::empty({static_cast<int64_t>(tandem_bf16_words(TANDEM_BF16_DEPTH, width))}, at::kInt);
         kernels().bf16_gradient(extent_of(sum), static_cast<size_t>(a.size(0)), read(a), read(b), words(scratch), write(sum));
     } else {
-        at::Tensor scratch = floats({TANDEM_FLOAT_DEPTH * width});
+        at::Tensor scratch = floats({static_cast<int64_t>(tandem_float_words(TANDEM_FLOAT_DEPTH, width))});
         kernels().float_gradient(extent_of(sum), static_cast<size_t>(a.size(0)), read(a), read(b), write(scratch), write(sum));
     }
 }

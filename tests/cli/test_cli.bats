@@ -115,7 +115,7 @@ import json
 info = json.load(open("info.json"))
 for key in ("version", "build", "compiler", "libtorch", "hdf5", "zstd", "cjson", "xxhash", "cpu", "isa"):
     assert isinstance(info[key], str) and info[key], key
-assert info["isa"] in ("portable", "avx2", "avx512", "avx512_vnni", "avx512_bf16")
+assert info["isa"] in ("portable", "avx2", "avx512", "avx512_vnni", "avx512_bf16", "zen4")
 assert info["threads"] == 1 and info["cores"] >= 1 and isinstance(info["bf16"], bool)
 assert info["memory_bytes"] > 1 << 26
 assert info["gpus"] >= 0

@@ -15,9 +15,10 @@ static double unrounded(float x)
     return (double)x;
 }
 
+/* Room for a matrix laid out, in either precision. */
 static uint32_t *words(size_t depth, size_t width)
 {
-    return (uint32_t *)floats(tandem_bf16_words(depth, width)); /* the same size */
+    return (uint32_t *)floats(tandem_float_words(depth, width));
 }
 
 /* c = sum over k of factor(a(row, k)) * factor(b(k, column)), and the greatest sum of |a b|: what rounding is to be measured by. */
@@ -52,7 +53,7 @@ static void product_of(bool full, tandem_isa isa, tandem_extent extent, size_t d
 {
     const tandem_kernels *kernels = tandem_kernels_of(isa);
     tandem_extent right = {depth, extent.width, extent.threads};
-    uint32_t *laid_out = words(2 * depth, extent.width);
+    uint32_t *laid_out = words(depth, extent.width);
     if (full) {
         tandem_laid_out matrix = {TANDEM_FP32, depth, extent.width, laid_out, NULL, NULL};
         kernels->float_lay_out(right, b, transposed, (float *)laid_out);
@@ -69,13 +70,22 @@ static void product_of(bool full, tandem_isa isa, tandem_extent extent, size_t d
 static void gradient_of(bool full, tandem_isa isa, tandem_extent extent, size_t depth, const float *a, const float *b, float *c)
 {
     const tandem_kernels *kernels = tandem_kernels_of(isa);
-    uint32_t *scratch = words(full ? 2 * TANDEM_FLOAT_DEPTH : TANDEM_BF16_DEPTH, extent.width);
+    uint32_t *scratch = words(full ? TANDEM_FLOAT_DEPTH : TANDEM_BF16_DEPTH, extent.width);
     if (full) {
         kernels->float_gradient(extent, depth, a, b, (float *)scratch, c);
     } else {
         kernels->bf16_gradient(extent, depth, a, b, scratch, c);
     }
     free(scratch);
+}
+
+static const float *column_of(const float *b, size_t column, size_t depth, size_t width)
+{
+    static float numbers[1024];
+    for (size_t k = 0; k < depth; k++) {
+        numbers[k] = b[k * width + column];
+    }
+    return numbers;
 }
 
 /* Both forms of a right factor, and the product of a transpose, added to what is there. */
@@ -154,6 +164,47 @@ static void test_rounding(void **state)
     }
 }
 
+/* Rows and columns of sizes far apart, and none: each sum keeps the digits that its own terms have. */
+static void test_sizes_apart(void **state)
+{
+    (void)state;
+    enum { ROWS = 21, DEPTH = 401, WIDTH = 67, ZERO = 5 };
+    tandem_random random = tandem_random_stream(23, "sizes", 0);
+    float *a = random_floats(&random, ROWS * DEPTH, 1), *b = random_floats(&random, DEPTH * WIDTH, 1), *c = floats(ROWS * WIDTH), *columns = floats(ROWS * DEPTH);
+    for (size_t i = 0; i < ROWS * DEPTH; i++) {
+        a[i] = i / DEPTH == ZERO ? 0 : ldexpf(a[i], (int)(i / DEPTH * 7 % ROWS) * 5 - 50);
+        columns[i % DEPTH * ROWS + i / DEPTH] = a[i];
+    }
+    for (size_t i = 0; i < DEPTH * WIDTH; i++) {
+        b[i] = i % WIDTH == ZERO ? 0 : ldexpf(b[i], (int)(i % WIDTH * 5 % WIDTH) - 33);
+    }
+    for (int isa = TANDEM_ISA_PORTABLE; isa <= (int)tandem_machine_isa(); isa++) {
+        for (int gradient = 0; gradient < 2; gradient++) {
+            memset(c, 0, ROWS * WIDTH * sizeof *c);
+            if (gradient) {
+                gradient_of(true, (tandem_isa)isa, (tandem_extent){ROWS, WIDTH, 1}, DEPTH, columns, b, c);
+            } else {
+                product_of(true, (tandem_isa)isa, (tandem_extent){ROWS, WIDTH, 1}, DEPTH, a, b, false, c);
+            }
+            for (size_t i = 0; i < ROWS * WIDTH; i++) {
+                double expected = 0;
+                double size = reference(unrounded, &expected, 1, DEPTH, 1, a + i / WIDTH * DEPTH, column_of(b, i % WIDTH, DEPTH, WIDTH));
+                check_sums("sizes apart", (tandem_isa)isa, c + i, &expected, 1, size * (DEPTH + 1) * 0x1p-24);
+            }
+        }
+    }
+    /* What is no number stays in its row, and in its column. */
+    a[3 * DEPTH + 17] = (float)NAN;
+    b[40] = (float)INFINITY;
+    for (int isa = TANDEM_ISA_PORTABLE; isa <= (int)tandem_machine_isa(); isa++) {
+        product_of(true, (tandem_isa)isa, (tandem_extent){ROWS, WIDTH, 1}, DEPTH, a, b, false, c);
+        for (size_t i = 0; i < ROWS * WIDTH; i++) {
+            assert_int_equal(isfinite(c[i]) != 0, i / WIDTH != 3 && i % WIDTH != 40);
+        }
+    }
+    free(a), free(b), free(c), free(columns);
+}
+
 static void test_same_bits(void **state)
 {
     (void)state;
@@ -198,6 +249,7 @@ int main(void)
         cmocka_unit_test(test_chosen),
         cmocka_unit_test(test_products),
         cmocka_unit_test(test_rounding),
+        cmocka_unit_test(test_sizes_apart),
         cmocka_unit_test(test_same_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

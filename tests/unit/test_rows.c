@@ -166,7 +166,7 @@ static void test_int8_no_number(void **state)
 static tandem_laid_out matrix_make(const tandem_kernels *kernels, tandem_precision precision, const float *weights, size_t depth, size_t width)
 {
     tandem_extent size = {depth, width, 1};
-    float *data = floats((depth + 2) * (width + 16)), *scales = floats(2 * width);
+    float *data = floats(tandem_float_words(depth + 2, width)), *scales = floats(2 * width);
     if (precision == TANDEM_FP32) {
         kernels->float_lay_out(size, weights, true, data);
     } else if (precision == TANDEM_BF16) {
