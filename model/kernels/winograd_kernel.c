@@ -223,7 +223,9 @@ ALWAYS_INLINE void all_rows(int vectors, size_t rows, size_t half, left a, const
 /* c [rows, columns] (+)= a * b, b a chunk of one panel. */
 ALWAYS_INLINE void multiply_panel(size_t rows, size_t half, size_t columns, left a, const float *b, float *c, size_t ldc, bool add) {
     size_t vectors = divide_up(columns, LANES), tail = columns - (vectors - 1) * LANES;
-    if (vectors == 3) {
+    if (columns == PANEL) {
+        all_rows(3, rows, half, a, b, c, ldc, LANES, add);
+    } else if (vectors == 3) {
         all_rows(3, rows, half, a, b, c, ldc, tail, add);
     } else if (vectors == 2) {
         all_rows(2, rows, half, a, b, c, ldc, tail, add);
@@ -288,10 +290,13 @@ static void multiply_columns(size_t count, size_t depth, size_t width, const flo
     float blocks[COLUMN_CHUNKS][COLUMN_BLOCK / LANES][(DEPTH + BESIDE) * LANES];
     for (size_t k = 0; k < depth; k += DEPTH) {
         size_t deep = least_of(depth - k, DEPTH);
+        for (size_t row = 0; row < deep; row++) { /* all vectors of a row at once: its page may be far to find */
+            for (size_t i = 0; i < count; i += LANES) {
+                vstore(blocks[k / DEPTH][i / LANES] + row * LANES, vload_first(a + (k + row) * ld + i, count - i));
+            }
+        }
         for (size_t i = 0; i < count; i += LANES) {
-            float *block = blocks[k / DEPTH][i / LANES];
-            lay_out_rows(a + k * ld + i, ld, deep, least_of(count - i, LANES), block);
-            balance_columns(block, deep, divide_up(deep, 2), LANES);
+            balance_columns(blocks[k / DEPTH][i / LANES], deep, divide_up(deep, 2), LANES);
         }
     }
     for (size_t first = 0; first < width; first += PANEL) {
