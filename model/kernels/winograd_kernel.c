@@ -10,9 +10,9 @@
  * so, the third as usual: four multiply-adds and four additions for a couple of a row, where there were six and none.
  *
  * x and y are added, so they have to be of one size, or the digits of the smaller one are lost: every row and every
- * column is multiplied with the power of two that brings the mean of its magnitudes near 1, and its sums are divided by
- * it, both exactly. The sums are small where both factors have no common sign, and of DEPTH numbers each, which are then
- * added: what rounding leaves is of the size of what it leaves of plain sums (docs/benchmarks.md has the figures).
+ * column is multiplied by a power of two that brings its numbers near 1, and its sums by the inverse, both exactly. The
+ * couples' sum and what is taken from it can be greater than what is left, the more so the longer they are, so that DEPTH
+ * numbers at most are summed so and their sums added: rounding leaves no more than in plain sums (docs/benchmarks.md).
  *
  * A column's sums depend on the column, its place in the panel and the row alone.
  */
@@ -36,14 +36,17 @@ tandem_float_gradient_fn TANDEM_KERNEL(float_gradient);
 
 /* ---- balanced factors -------------------------------------------------------------------- */
 
-/* The power of two that brings a magnitude near 1, and its inverse. Magnitudes below 2^-126 count as 0, whose sums are 0
- * whatever is left of them. */
+/* The power of two that numbers are multiplied by so that they are near 1, and its inverse. Between their mean and their
+ * greatest magnitude, no less than the root of their mean square: the greatest of n is then no more than some square root of n,
+ * and so is what two of them that meet in a couple add to the sums, and take away again. Numbers below 2^-126 count as 0,
+ * whose sums are 0 whatever is left of them. */
 typedef struct {
     vfloat to, from;
 } balance;
 
-ALWAYS_INLINE balance balance_of(vfloat magnitude) {
-    __m512i exponent = _mm512_min_epu32(_mm512_srli_epi32((__m512i)magnitude, 23), _mm512_set1_epi32(253)); /* of infinity, too */
+ALWAYS_INLINE balance balance_of(vfloat mean, vfloat greatest) {
+    __m512i exponents = _mm512_add_epi32(_mm512_srli_epi32((__m512i)mean, 23), _mm512_srli_epi32((__m512i)greatest, 23));
+    __m512i exponent = _mm512_min_epu32(_mm512_srli_epi32(exponents, 1), _mm512_set1_epi32(253)); /* of infinity, too */
     __m512i inverse = _mm512_sub_epi32(_mm512_set1_epi32(254), _mm512_max_epu32(exponent, _mm512_set1_epi32(1)));
     return (balance){(vfloat)_mm512_slli_epi32(inverse, 23), (vfloat)_mm512_slli_epi32(exponent, 23)};
 }
@@ -61,11 +64,13 @@ static void balance_columns(float *chunk, size_t depth, size_t half, size_t widt
     }
     for (size_t i = 0; i < width; i += LANES) {
         float *column = chunk + i;
-        vfloat sum = {0};
+        vfloat sum = {0}, greatest = {0};
         for (size_t k = 0; k < depth; k++) {
-            sum += magnitude(vload(column + k * width));
+            vfloat size = magnitude(vload(column + k * width));
+            sum += size;
+            greatest = vmax(size, greatest);
         }
-        balance scale = balance_of(sum * (1.0f / (float)depth));
+        balance scale = balance_of(sum * (1.0f / (float)depth), greatest);
         sum = vsplat(0);
         for (size_t k = 0; k < half; k++) {
             vfloat first = vload(column + k * width) * scale.to, second = vload(column + (k + half) * width) * scale.to;
@@ -88,11 +93,13 @@ typedef struct {
 static void balance_rows(const float *from, size_t ld, size_t rows, size_t depth, size_t half, row_block *to) {
     for (size_t row = 0; row < rows; row++, from += ld) {
         float *line = to->data + row * DEPTH;
-        vfloat sum = {0};
+        vfloat sum = {0}, greatest = {0};
         for (size_t k = 0; k < depth; k += LANES) {
-            sum += magnitude(vload_first(from + k, depth - k));
+            vfloat size = magnitude(vload_first(from + k, depth - k));
+            sum += size;
+            greatest = vmax(size, greatest);
         }
-        balance scale = balance_of(vsplat(vsum(sum) / (float)depth));
+        balance scale = balance_of(vsplat(vsum(sum) / (float)depth), vsplat(_mm512_reduce_max_ps((__m512)greatest)));
         for (size_t k = 0; k < depth; k += LANES) {
             vstore_first(line + k, vload_first(from + k, depth - k) * scale.to, depth - k);
         }
