@@ -123,16 +123,12 @@ typedef struct {
     size_t row, step, stride;
 } left;
 
-/* sum[r][v] = the sum over couples of a row and of the columns of a vector, or of all numbers where those are multiplied
- * as usual; b: a chunk [2 * half, width]. */
-ALWAYS_INLINE void sum_couples(int rows, int vectors, size_t half, left a, const float *b, size_t width, vfloat sum[TILE_ROWS][TILE_VECTORS]) {
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; r++) {
-#pragma GCC unroll 3
-        for (int v = 0; v < vectors; v++) {
-            sum[r][v] = vsplat(0);
-        }
-    }
+/* c[r, 0..vectors) (+)= sum over k of a(r, k) * b[k, 0..vectors); b: a chunk [2 * half, width] and what is beside it. The
+ * last vector of c has `tail` columns. */
+ALWAYS_INLINE void tile(int rows, int vectors, size_t half, left a, const float *b, float *c, size_t ldc, size_t tail, bool add) {
+    size_t width = (size_t)(vectors * LANES);
+    const float *beside = b + 2 * half * width;
+    vfloat sum[TILE_ROWS][TILE_VECTORS] = {0};
     for (size_t k = 0; k < half; k++) {
         vfloat y1[TILE_VECTORS], y2[TILE_VECTORS];
 #pragma GCC unroll 3
@@ -149,61 +145,6 @@ ALWAYS_INLINE void sum_couples(int rows, int vectors, size_t half, left a, const
             }
         }
     }
-}
-
-/* The same of a whole tile. Of its own, because it takes every register, and because its instructions must read the
- * numbers of `a` themselves: to load one into a register first takes a turn of the units that compute. */
-ALWAYS_INLINE void sum_couples_of_tile(size_t half, left a, const float *b, vfloat sum[TILE_ROWS][TILE_VECTORS]) {
-    const float *a1 = a.data, *a2 = a1 + half * a.step, *b1 = b, *b2 = b + half * PANEL;
-#define NO_SUM(r) "vpxord %%zmm" #r ", %%zmm" #r ", %%zmm" #r "\n\t"
-#define NUMBER(r, from) #r " * %c[row](%[" #from "])%{1to16%}"
-#define COUPLE(r, y1, y2, sum)                             \
-    "vaddps " NUMBER(r, a1) ", %%zmm" #y2 ", %%zmm30\n\t" \
-    "vaddps " NUMBER(r, a2) ", %%zmm" #y1 ", %%zmm31\n\t" \
-    "vfmadd231ps %%zmm30, %%zmm31, %%zmm" #sum "\n\t"
-#define BOTH(r, y1, y2, sum)                                       \
-    "vfmadd231ps " NUMBER(r, a1) ", %%zmm" #y1 ", %%zmm" #sum "\n\t" \
-    "vfmadd231ps " NUMBER(r, a2) ", %%zmm" #y2 ", %%zmm" #sum "\n\t"
-#define ROW(r, first, second, third) COUPLE(r, 24, 27, first) COUPLE(r, 25, 28, second) BOTH(r, 26, 29, third)
-#define KEEP(r, first, second, third)                                                        \
-    "vmovups %%zmm" #first ", 192 * " #r "(%[sum])\n\tvmovups %%zmm" #second ", 192 * " #r " + 64(%[sum])\n\t" \
-    "vmovups %%zmm" #third ", 192 * " #r " + 128(%[sum])\n\t"
-#define ROWS(DO) DO(0, 0, 1, 2) DO(1, 3, 4, 5) DO(2, 6, 7, 8) DO(3, 9, 10, 11) DO(4, 12, 13, 14) DO(5, 15, 16, 17) DO(6, 18, 19, 20) DO(7, 21, 22, 23)
-#define NO_SUMS(r, first, second, third) NO_SUM(first) NO_SUM(second) NO_SUM(third)
-    __asm__ volatile(ROWS(NO_SUMS)
-                     ".p2align 6\n"
-                     "1:\n\t"
-                     "vmovups (%[b1]), %%zmm24\n\t"
-                     "vmovups 64(%[b1]), %%zmm25\n\t"
-                     "vmovups 128(%[b1]), %%zmm26\n\t"
-                     "vmovups (%[b2]), %%zmm27\n\t"
-                     "vmovups 64(%[b2]), %%zmm28\n\t"
-                     "vmovups 128(%[b2]), %%zmm29\n\t"
-                     ROWS(ROW)
-                     "add %[step], %[a1]\n\t"
-                     "add %[step], %[a2]\n\t"
-                     "add $192, %[b1]\n\t"
-                     "add $192, %[b2]\n\t"
-                     "dec %[half]\n\t"
-                     "jne 1b\n\t"
-                     ROWS(KEEP)
-                     : [a1] "+r"(a1), [a2] "+r"(a2), [b1] "+r"(b1), [b2] "+r"(b2), [half] "+r"(half)
-                     : [sum] "r"(sum), [row] "i"(a.row * sizeof *a1), [step] "i"(a.step * sizeof *a1)
-                     : "cc", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "xmm16", "xmm17", "xmm18", "xmm19",
-                       "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31");
-}
-
-/* c[r, 0..vectors) (+)= sum over k of a(r, k) * b[k, 0..vectors); b: a chunk [2 * half, width] and what is beside it. The
- * last vector of c has `tail` columns. */
-ALWAYS_INLINE void tile(int rows, int vectors, size_t half, left a, const float *b, float *c, size_t ldc, size_t tail, bool add) {
-    size_t width = (size_t)(vectors * LANES);
-    const float *beside = b + 2 * half * width;
-    vfloat sum[TILE_ROWS][TILE_VECTORS];
-    if (rows == TILE_ROWS && vectors == TILE_VECTORS) {
-        sum_couples_of_tile(half, a, b, sum);
-    } else {
-        sum_couples(rows, vectors, half, a, b, width, sum);
-    }
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 3
@@ -218,11 +159,83 @@ ALWAYS_INLINE void tile(int rows, int vectors, size_t half, left a, const float 
     }
 }
 
+/* The same of a whole tile, to the bit. In assembler, because it takes every register, and because its instructions must read
+ * the numbers of `a` themselves: to load one into a register first takes a turn of the units that compute. 0 to 23: sums; 24
+ * to 26 and 27 to 29: y1 and y2, then what is beside them; 30 and 31: what a couple adds, then scales. */
+ALWAYS_INLINE void whole_tile(size_t half, left a, const float *b, float *c, size_t ldc, size_t tail, bool add) {
+    const float *a1 = a.data, *a2 = a1 + half * a.step, *b1 = b, *b2 = b + half * PANEL;
+    __mmask16 stored = (__mmask16)((1u << tail) - 1), added = add ? 0xffff : 0;
+    for (size_t i = 0; i < TILE_ROWS * TILE_VECTORS; i++) { /* to be there when the sums are */
+        __builtin_prefetch(c + i / TILE_VECTORS * ldc + i % TILE_VECTORS * LANES, 1);
+    }
+#define ROWS(DO) DO(0, 0, 1, 2) DO(1, 3, 4, 5) DO(2, 6, 7, 8) DO(3, 9, 10, 11) DO(4, 12, 13, 14) DO(5, 15, 16, 17) DO(6, 18, 19, 20) DO(7, 21, 22, 23)
+#define CLEAR(register) "vpxord %%zmm" #register ", %%zmm" #register ", %%zmm" #register "\n\t"
+#define CLEAR_ROW(r, first, second, third) CLEAR(first) CLEAR(second) CLEAR(third)
+#define NUMBER(r, from) #r " * %c[row](%[" #from "])%{1to16%}"
+#define COUPLE(r, y1, y2, sum)                            \
+    "vaddps " NUMBER(r, a1) ", %%zmm" #y2 ", %%zmm30\n\t" \
+    "vaddps " NUMBER(r, a2) ", %%zmm" #y1 ", %%zmm31\n\t" \
+    "vfmadd231ps %%zmm30, %%zmm31, %%zmm" #sum "\n\t"
+#define BOTH(r, y1, y2, sum)                                         \
+    "vfmadd231ps " NUMBER(r, a1) ", %%zmm" #y1 ", %%zmm" #sum "\n\t" \
+    "vfmadd231ps " NUMBER(r, a2) ", %%zmm" #y2 ", %%zmm" #sum "\n\t"
+#define ADD_ROW(r, first, second, third) COUPLE(r, 24, 27, first) COUPLE(r, 25, 28, second) BOTH(r, 26, 29, third)
+#define TAKE(r, sums, sum)                                                     \
+    "vaddps 4 * " #r "(%[beside])%{1to16%}, %%zmm" #sums ", %%zmm30\n\t"       \
+    "vsubps %%zmm30, %%zmm" #sum ", %%zmm" #sum "\n\t"
+#define SCALE(scales, sum)                              \
+    "vmulps %%zmm31, %%zmm" #scales ", %%zmm30\n\t"     \
+    "vmulps %%zmm30, %%zmm" #sum ", %%zmm" #sum "\n\t"
+#define KEEP_ROW(r, first, second, third)                                      \
+    TAKE(r, 24, first) TAKE(r, 25, second)                                     \
+    "vbroadcastss %c[stride] + 4 * " #r "(%[beside]), %%zmm31\n\t"             \
+    SCALE(26, first) SCALE(27, second) SCALE(28, third)                        \
+    "vaddps (%[c]), %%zmm" #first ", %%zmm" #first "%{%[added]%}\n\t"          \
+    "vaddps 64(%[c]), %%zmm" #second ", %%zmm" #second "%{%[added]%}\n\t"      \
+    "vaddps 128(%[c]), %%zmm" #third ", %%zmm" #third "%{%[both]%}\n\t"        \
+    "vmovups %%zmm" #first ", (%[c])\n\t"                                      \
+    "vmovups %%zmm" #second ", 64(%[c])\n\t"                                   \
+    "vmovups %%zmm" #third ", 128(%[c])%{%[stored]%}\n\t"                      \
+    "add %[ldc], %[c]\n\t"
+    __asm__ volatile(ROWS(CLEAR_ROW)
+                     ".p2align 6\n"
+                     "1:\n\t"
+                     "vmovups (%[b1]), %%zmm24\n\t"
+                     "vmovups 64(%[b1]), %%zmm25\n\t"
+                     "vmovups 128(%[b1]), %%zmm26\n\t"
+                     "vmovups (%[b2]), %%zmm27\n\t"
+                     "vmovups 64(%[b2]), %%zmm28\n\t"
+                     "vmovups 128(%[b2]), %%zmm29\n\t"
+                     ROWS(ADD_ROW)
+                     "add %[step], %[a1]\n\t"
+                     "add %[step], %[a2]\n\t"
+                     "add $192, %[b1]\n\t"
+                     "add $192, %[b2]\n\t"
+                     "dec %[half]\n\t"
+                     "jne 1b\n\t"
+                     /* b2 has come to what is beside the chunk */
+                     "vmovups (%[b2]), %%zmm24\n\t"
+                     "vmovups 64(%[b2]), %%zmm25\n\t"
+                     "vmovups 192(%[b2]), %%zmm26\n\t"
+                     "vmovups 192 + 64(%[b2]), %%zmm27\n\t"
+                     "vmovups 192 + 128(%[b2]), %%zmm28\n\t"
+                     ROWS(KEEP_ROW)
+                     : [a1] "+r"(a1), [a2] "+r"(a2), [b1] "+r"(b1), [b2] "+r"(b2), [half] "+r"(half), [c] "+r"(c)
+                     : [beside] "r"(a.beside), [ldc] "r"(ldc * sizeof *c), [row] "i"(a.row * sizeof *a1), [step] "i"(a.step * sizeof *a1), [stride] "i"(a.stride * sizeof *a1), [added] "Yk"(added),
+                       [stored] "Yk"(stored), [both] "Yk"((__mmask16)(added & stored))
+                     : "cc", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "xmm16", "xmm17", "xmm18", "xmm19",
+                       "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31");
+}
+
 ALWAYS_INLINE void all_rows(int vectors, size_t rows, size_t half, left a, const float *b, float *c, size_t ldc, size_t tail, bool add) {
 #pragma GCC unroll 4
     for (int part = TILE_ROWS; part > 0; part /= 2) {
         for (; rows >= (size_t)part; rows -= (size_t)part, a.data += (size_t)part * a.row, a.beside += part, c += (size_t)part * ldc) {
-            tile(part, vectors, half, a, b, c, ldc, tail, add);
+            if (part == TILE_ROWS && vectors == TILE_VECTORS) {
+                whole_tile(half, a, b, c, ldc, tail, add);
+            } else {
+                tile(part, vectors, half, a, b, c, ldc, tail, add);
+            }
         }
     }
 }
@@ -230,9 +243,7 @@ ALWAYS_INLINE void all_rows(int vectors, size_t rows, size_t half, left a, const
 /* c [rows, columns] (+)= a * b, b a chunk of one panel. */
 ALWAYS_INLINE void multiply_panel(size_t rows, size_t half, size_t columns, left a, const float *b, float *c, size_t ldc, bool add) {
     size_t vectors = divide_up(columns, LANES), tail = columns - (vectors - 1) * LANES;
-    if (columns == PANEL) {
-        all_rows(3, rows, half, a, b, c, ldc, LANES, add);
-    } else if (vectors == 3) {
+    if (vectors == 3) {
         all_rows(3, rows, half, a, b, c, ldc, tail, add);
     } else if (vectors == 2) {
         all_rows(2, rows, half, a, b, c, ldc, tail, add);
