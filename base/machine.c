@@ -10,6 +10,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
+#endif
+
 #include "tandem/log.h"
 #include "tandem/openmp.h"
 
@@ -26,8 +30,6 @@ static tandem_isa cpu_isa;
 static char cpu_text[256];
 
 #if defined(__x86_64__) || defined(__i386__)
-#include <cpuid.h>
-
 #define SUPPORTS(feature)                     \
     do {                                      \
         if (__builtin_cpu_supports(feature)) { \

@@ -13,29 +13,14 @@ tandem_float_lay_out_fn TANDEM_KERNEL(float_lay_out);
 tandem_float_multiply_fn TANDEM_KERNEL(float_multiply);
 tandem_float_gradient_fn TANDEM_KERNEL(float_gradient);
 
-/* Row k of [depth, width] into panels, each [depth, its columns rounded up to whole vectors]. */
-static void lay_out_row(const float *row, size_t k, size_t depth, size_t width, float *to) {
-    size_t first = 0;
-    for (; first + PANEL <= width; first += PANEL) {
-        memcpy(to + depth * first + k * PANEL, row + first, PANEL * sizeof *to);
-    }
-    float *end = to + depth * first + k * round_up(width - first, LANES);
-    for (; first < width; first += LANES, end += LANES) {
-        vstore(end, vload_first(row + first, width - first));
-    }
-}
-
 void TANDEM_KERNEL(float_lay_out)(tandem_extent extent, const float *from, bool transposed, float *to) {
     size_t depth = extent.rows, width = extent.width;
-    if (transposed) {
 #pragma omp parallel for schedule(static) num_threads(extent.threads)
-        for (size_t first = 0; first < width; first += PANEL) {
+    for (size_t first = 0; first < width; first += PANEL) {
+        if (transposed) {
             lay_out_transposed(from + first * depth, depth, depth, least_of(width - first, PANEL), to + first * depth);
-        }
-    } else {
-#pragma omp parallel for schedule(static) num_threads(extent.threads)
-        for (size_t k = 0; k < depth; k++) {
-            lay_out_row(from + k * width, k, depth, width, to);
+        } else {
+            lay_out_rows(from + first, width, depth, least_of(width - first, PANEL), to + first * depth);
         }
     }
 }
@@ -51,8 +36,8 @@ void TANDEM_KERNEL(float_gradient)(tandem_extent extent, size_t depth, const flo
     for (size_t start = 0; start < depth; start += DEPTH) {
         size_t deep = least_of(depth - start, DEPTH);
 #pragma omp for schedule(static)
-        for (size_t k = 0; k < deep; k++) {
-            lay_out_row(b + (start + k) * width, k, deep, width, scratch);
+        for (size_t first = 0; first < width; first += PANEL) {
+            lay_out_rows(b + start * width + first, width, deep, least_of(width - first, PANEL), scratch + first * deep);
         }
 #pragma omp for schedule(dynamic)
         for (size_t first = 0; first < extent.rows; first += rows) {
