@@ -123,18 +123,28 @@ typedef struct {
     size_t row, step, stride;
 } left;
 
-/* c[r, 0..vectors) (+)= sum over k of a(r, k) * b[k, 0..vectors); b: a chunk [2 * half, width] and what is beside it. The
- * last vector of c has `tail` columns. */
-ALWAYS_INLINE void tile(int rows, int vectors, size_t half, left a, const float *b, float *c, size_t ldc, size_t tail, bool add) {
+/* A chunk [2 * half, width] of a panel, what is beside it after it; and how many bytes further the chunk lies that is multiplied
+ * next, 0 if that is not far. Where rows are few, reading a chunk from memory takes longer than multiplying it: the next one is
+ * asked for meanwhile. */
+typedef struct {
+    const float *data;
+    ptrdiff_t next;
+} right;
+
+/* c[r, 0..vectors) (+)= sum over k of a(r, k) * b[k, 0..vectors). The last vector of c has `tail` columns. */
+ALWAYS_INLINE void tile(int rows, int vectors, size_t half, left a, right b, float *c, size_t ldc, size_t tail, bool add) {
     size_t width = (size_t)(vectors * LANES);
-    const float *beside = b + 2 * half * width;
+    const float *beside = b.data + 2 * half * width;
     vfloat sum[TILE_ROWS][TILE_VECTORS] = {0};
     for (size_t k = 0; k < half; k++) {
         vfloat y1[TILE_VECTORS], y2[TILE_VECTORS];
 #pragma GCC unroll 3
         for (int v = 0; v < vectors; v++) {
-            y1[v] = vload(b + k * width + v * LANES);
-            y2[v] = vload(b + (k + half) * width + v * LANES);
+            const float *first = b.data + k * width + v * LANES, *second = first + half * width;
+            __builtin_prefetch((const char *)first + b.next, 0, 2);
+            __builtin_prefetch((const char *)second + b.next, 0, 2);
+            y1[v] = vload(first);
+            y2[v] = vload(second);
         }
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++) {
@@ -162,8 +172,8 @@ ALWAYS_INLINE void tile(int rows, int vectors, size_t half, left a, const float 
 /* The same of a whole tile, to the bit. In assembler, because it takes every register, and because its instructions must read
  * the numbers of `a` themselves: to load one into a register first takes a turn of the units that compute. 0 to 23: sums; 24
  * to 26 and 27 to 29: y1 and y2, then what is beside them; 30 and 31: what a couple adds, then scales. */
-ALWAYS_INLINE void whole_tile(size_t half, left a, const float *b, float *c, size_t ldc, size_t tail, bool add) {
-    const float *a1 = a.data, *a2 = a1 + half * a.step, *b1 = b, *b2 = b + half * PANEL;
+ALWAYS_INLINE void whole_tile(size_t half, left a, right b, float *c, size_t ldc, size_t tail, bool add) {
+    const float *a1 = a.data, *a2 = a1 + half * a.step, *b1 = b.data, *b2 = b1 + half * PANEL;
     __mmask16 stored = (__mmask16)((1u << tail) - 1), added = add ? 0xffff : 0;
     for (size_t i = 0; i < TILE_ROWS * TILE_VECTORS; i++) { /* to be there when the sums are */
         __builtin_prefetch(c + i / TILE_VECTORS * ldc + i % TILE_VECTORS * LANES, 1);
@@ -206,6 +216,15 @@ ALWAYS_INLINE void whole_tile(size_t half, left a, const float *b, float *c, siz
                      "vmovups (%[b2]), %%zmm27\n\t"
                      "vmovups 64(%[b2]), %%zmm28\n\t"
                      "vmovups 128(%[b2]), %%zmm29\n\t"
+                     "test %[next], %[next]\n\t"
+                     "je 2f\n\t"
+                     "prefetcht1 (%[b1],%[next])\n\t"
+                     "prefetcht1 64(%[b1],%[next])\n\t"
+                     "prefetcht1 128(%[b1],%[next])\n\t"
+                     "prefetcht1 (%[b2],%[next])\n\t"
+                     "prefetcht1 64(%[b2],%[next])\n\t"
+                     "prefetcht1 128(%[b2],%[next])\n"
+                     "2:\n\t"
                      ROWS(ADD_ROW)
                      "add %[step], %[a1]\n\t"
                      "add %[step], %[a2]\n\t"
@@ -221,18 +240,20 @@ ALWAYS_INLINE void whole_tile(size_t half, left a, const float *b, float *c, siz
                      "vmovups 192 + 128(%[b2]), %%zmm28\n\t"
                      ROWS(KEEP_ROW)
                      : [a1] "+r"(a1), [a2] "+r"(a2), [b1] "+r"(b1), [b2] "+r"(b2), [half] "+r"(half), [c] "+r"(c)
-                     : [beside] "r"(a.beside), [ldc] "r"(ldc * sizeof *c), [row] "i"(a.row * sizeof *a1), [step] "i"(a.step * sizeof *a1), [stride] "i"(a.stride * sizeof *a1), [added] "Yk"(added),
+                     : [beside] "r"(a.beside), [next] "r"(b.next), [ldc] "r"(ldc * sizeof *c), [row] "i"(a.row * sizeof *a1), [step] "i"(a.step * sizeof *a1), [stride] "i"(a.stride * sizeof *a1), [added] "Yk"(added),
                        [stored] "Yk"(stored), [both] "Yk"((__mmask16)(added & stored))
                      : "cc", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "xmm16", "xmm17", "xmm18", "xmm19",
                        "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31");
 }
 
-ALWAYS_INLINE void all_rows(int vectors, size_t rows, size_t half, left a, const float *b, float *c, size_t ldc, size_t tail, bool add) {
+ALWAYS_INLINE void all_rows(int vectors, size_t rows, size_t half, left a, right b, float *c, size_t ldc, size_t tail, bool add) {
+    right whole = b;
 #pragma GCC unroll 4
     for (int part = TILE_ROWS; part > 0; part /= 2) {
         for (; rows >= (size_t)part; rows -= (size_t)part, a.data += (size_t)part * a.row, a.beside += part, c += (size_t)part * ldc) {
             if (part == TILE_ROWS && vectors == TILE_VECTORS) {
-                whole_tile(half, a, b, c, ldc, tail, add);
+                whole_tile(half, a, whole, c, ldc, tail, add);
+                whole.next = 0; /* asked for */
             } else {
                 tile(part, vectors, half, a, b, c, ldc, tail, add);
             }
@@ -241,7 +262,7 @@ ALWAYS_INLINE void all_rows(int vectors, size_t rows, size_t half, left a, const
 }
 
 /* c [rows, columns] (+)= a * b, b a chunk of one panel. */
-ALWAYS_INLINE void multiply_panel(size_t rows, size_t half, size_t columns, left a, const float *b, float *c, size_t ldc, bool add) {
+ALWAYS_INLINE void multiply_panel(size_t rows, size_t half, size_t columns, left a, right b, float *c, size_t ldc, bool add) {
     size_t vectors = divide_up(columns, LANES), tail = columns - (vectors - 1) * LANES;
     if (vectors == 3) {
         all_rows(3, rows, half, a, b, c, ldc, tail, add);
@@ -289,8 +310,14 @@ static void multiply_rows(size_t rows, const tandem_laid_out *b, tandem_columns 
     for (size_t first = columns.first; first < columns.end; first += PANEL) {
         for (size_t k = start; k < end; k += DEPTH) {
             const row_block *block = &blocks[(k - start) / DEPTH];
+            size_t here = place_of(k, b->depth, first, b->width), next = here;
+            if (k + DEPTH < end) {
+                next = place_of(k + DEPTH, b->depth, first, b->width);
+            } else if (first + PANEL < columns.end) {
+                next = place_of(start, b->depth, first + PANEL, b->width);
+            }
             multiply_panel(rows, divide_up(least_of(end - k, DEPTH), 2), least_of(columns.end - first, PANEL), (left){block->data, block->beside, DEPTH, 1, ROW_BLOCK},
-                           (const float *)b->data + place_of(k, b->depth, first, b->width), c + first, b->width, k > 0);
+                           (right){(const float *)b->data + here, ((ptrdiff_t)next - (ptrdiff_t)here) * (ptrdiff_t)sizeof *c}, c + first, b->width, k > 0);
         }
     }
 }
@@ -322,7 +349,7 @@ static void multiply_columns(size_t count, size_t depth, size_t width, const flo
             size_t half = divide_up(least_of(depth - k, DEPTH), 2);
             for (size_t i = 0; i < count; i += LANES) {
                 const float *block = blocks[k / DEPTH][i / LANES];
-                multiply_panel(least_of(count - i, LANES), half, least_of(width - first, PANEL), (left){block, block + 2 * half * LANES, 1, LANES, LANES}, b + place_of(k, depth, first, width),
+                multiply_panel(least_of(count - i, LANES), half, least_of(width - first, PANEL), (left){block, block + 2 * half * LANES, 1, LANES, LANES}, (right){b + place_of(k, depth, first, width), 0},
                                c + i * width + first, width, true);
             }
         }
