@@ -33,6 +33,14 @@ static int cache_root(char **out)
     return TANDEM_OK;
 }
 
+bool tandem_cache_is_on(void)
+{
+    char *root;
+    bool on = cache_root(&root) == TANDEM_OK && root != NULL;
+    free(root);
+    return on;
+}
+
 int tandem_cache_path(char **out, const char *kind, tandem_hash key, const char *suffix)
 {
     *out = NULL;

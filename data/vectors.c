@@ -54,6 +54,12 @@ int tandem_vectors_check_name(const char *path)
     return find_form(&found, path);
 }
 
+bool tandem_vectors_keep_origin(const char *path)
+{
+    const form *found;
+    return find_form(&found, path) == TANDEM_OK && found->header == NULL;
+}
+
 int tandem_vectors_write(const char *path, const tandem_vectors *vectors, const tandem_text *ids,
                          const tandem_vectors_origin *origin)
 {

@@ -232,6 +232,9 @@ static bool read_cached(tandem_vectors *out, const char *path, tandem_hash key, 
 int tandem_model_write_vectors(const char *path, const tandem_model *model, const tandem_vectors *vectors,
                                const tandem_text *texts, tandem_side side)
 {
+    if (!tandem_vectors_keep_origin(path)) {
+        return tandem_vectors_write(path, vectors, texts, NULL); /* the weights need not be hashed */
+    }
     char weights[TANDEM_HASH_HEX], tokenizer[TANDEM_HASH_HEX];
     tandem_buffer pooling = TANDEM_BUFFER_INIT;
     for (size_t i = 0; i < model->info.poolings; i++) {
@@ -339,7 +342,7 @@ int tandem_model_encode_texts(tandem_vectors *out, tandem_model *model, const ta
     if (model->info.kind != TANDEM_BI_ENCODER) {
         return tandem_error("%s: a cross-encoder gives no embeddings", model->info.directory);
     }
-    int rc = !cache                         ? encode_texts(out, model, texts, count, side, title)
+    int rc = !cache || !tandem_cache_is_on() ? encode_texts(out, model, texts, count, side, title)
              : count <= TANDEM_VECTOR_SHARD ? encode_shard(out, model, texts, count, side, title)
                                             : encode_shards(out, model, texts, count, side, title);
     if (rc < 0) {

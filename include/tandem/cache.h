@@ -2,6 +2,8 @@
 #ifndef TANDEM_CACHE_H
 #define TANDEM_CACHE_H
 
+#include <stdbool.h>
+
 #include "tandem/error.h"
 #include "tandem/hash.h"
 
@@ -15,6 +17,9 @@ extern "C" {
  * TANDEM_CACHE=off, or no usable folder, gives *out = NULL and no failure: callers
  * then work without a cache. */
 int tandem_cache_path(char **out, const char *kind, tandem_hash key, const char *suffix);
+
+/* False when the environment says that there is to be none: no key need be made then. */
+bool tandem_cache_is_on(void);
 
 #ifdef __cplusplus
 }

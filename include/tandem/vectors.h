@@ -35,6 +35,8 @@ void tandem_vectors_free(tandem_vectors *vectors); /* frees or unmaps data, zero
 
 /* TANDEM_USAGE unless `path` ends in .h5, .npy or .fbin, as it must for what follows. */
 int tandem_vectors_check_name(const char *path);
+/* True when a file of this name says what made its vectors: .h5. The others ignore an origin. */
+bool tandem_vectors_keep_origin(const char *path);
 /* ids may be NULL; .npy and .fbin have none. Rows are written as they are given. */
 int tandem_vectors_write(const char *path, const tandem_vectors *vectors, const tandem_text *ids, const tandem_vectors_origin *origin);
 /* Reads any of the forms. With `key` not NULL, an HDF5 file of another key is TANDEM_NOT_FOUND. Sizes are
