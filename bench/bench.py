@@ -74,13 +74,13 @@ def main():
     parser.add_argument("--dataset", type=pathlib.Path, help="a dataset of English documents (SciFact)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="smaller sizes and three rounds at most: two and a half minutes")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes and two rounds at most: two minutes")
     parser.add_argument("--tiny", action="store_true", help="sizes for a test: whether it works, not how fast")
     parser.add_argument("--only", nargs="+", choices=ALL_PARTS, metavar="PART",
                         help=f"{', '.join(ALL_PARTS)}; by default all but the last two")
     parser.add_argument("--format", choices=FORMATS, default="text")
     options = parser.parse_args()
-    rounds = 1 if options.tiny else 3 if options.quick else options.rounds
+    rounds = 1 if options.tiny else 2 if options.quick else options.rounds
     with tempfile.TemporaryDirectory() as folder:
         names = options.only or (ALL_PARTS if options.tiny else PARTS)
         table, missing = measure(names, Context(options.build.resolve(), pathlib.Path(folder), options.threads, rounds,

@@ -12,7 +12,7 @@ import statistics
 import subprocess
 
 from limits import FORWARD_TOKENS, Limits
-from side import Row, Worker, answer, in_turns, median, python_command, python_worker, require, run_program, timed
+from side import Row, Worker, answer, in_turns, median, python_command, python_workers, require, run_program, timed
 
 RERANKED, BATCH, REPEATS = 50, 32, 20
 
@@ -113,7 +113,7 @@ def rows(context):
     require("sentence_transformers", "onnxruntime", "onnx")
     limit = context.size(256, 256, 64)
     texts = context.texts()
-    texts = random.Random(1).sample(texts, min(len(texts), context.size(400, 20, 20)))
+    texts = random.Random(1).sample(texts, min(len(texts), context.size(400, 12, 12)))
     reranked = min(len(texts), RERANKED)
     path = context.folder / "encoded.txt"
     path.write_text("".join(" ".join(text.split()) + "\n" for text in [context.pairs()[0][0], *texts]))
@@ -122,10 +122,11 @@ def rows(context):
     cross = context.folder / "cross"
     graphs = {name: [context.folder / str(i) / "onnx" / name for i in (0, 1)] for name in ("model.onnx", "theirs_int8.onnx")}
     rest = [path, context.threads, limit]
-    with (Worker([context.build / "bench/bench_encode", model, cross, *rest], TANDEM_CACHE="off") as tandem, Limits(context) as limits,
-          python_worker("encoding", "sentence-transformers", model, cross, *rest, HF_HUB_OFFLINE="1") as theirs,
-          python_worker("encoding", "onnxruntime", *graphs["model.onnx"], *rest) as runtime,
-          python_worker("encoding", "onnxruntime", *graphs["theirs_int8.onnx"], *rest) as runtime_int8):
+    theirs, runtime, runtime_int8 = python_workers(
+        "encoding", ["sentence-transformers", model, cross, *rest], ["onnxruntime", *graphs["model.onnx"], *rest],
+        ["onnxruntime", *graphs["theirs_int8.onnx"], *rest], HF_HUB_OFFLINE="1")
+    with (theirs, runtime, runtime_int8, Limits(context) as limits,
+          Worker([context.build / "bench/bench_encode", model, cross, *rest], TANDEM_CACHE="off") as tandem):
         sides = {"sentence-transformers": theirs, "ONNX Runtime fp32": runtime, "ONNX Runtime int8": runtime_int8}
         sides |= {dtype: lambda line, dtype=dtype: tandem(f"{line} {dtype}") for dtype in ("fp32", "bf16", "int8")}
         tokens = tandem("tokens fp32")

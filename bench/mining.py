@@ -34,8 +34,8 @@ def rows(context):
     require("datasets", "sentence_transformers")
 
     limit = context.size(256, 256, 32)
-    pairs = context.pairs()[:context.size(100, 20, 5)]
-    texts = list(dict.fromkeys([document for _, document in pairs] + context.texts(context.size(500, 80, 30))))
+    pairs = context.pairs()[:context.size(100, 10, 5)]
+    texts = list(dict.fromkeys([document for _, document in pairs] + context.texts(context.size(500, 40, 30))))
     data = context.folder / "pairs.json"
     data.write_text(json.dumps([pairs, texts]))
     dataset = context.folder / "dataset"

@@ -121,11 +121,17 @@ def python_command(module):
     return [sys.executable, pathlib.Path(__file__).with_name("bench.py"), "--worker", module]
 
 
+def python_workers(module, *each, **environment):
+    """One for each list of arguments, once all have loaded what they need: that would take the cores from the side whose
+    turn it is."""
+    workers = [Worker([*python_command(module), *arguments], **environment) for arguments in each]
+    for worker in workers:
+        worker.read()
+    return workers
+
+
 def python_worker(module, *arguments, **environment):
-    """Once it has loaded what it needs: that would take the cores from the side whose turn it is."""
-    worker = Worker([*python_command(module), *arguments], **environment)
-    worker.read()
-    return worker
+    return python_workers(module, arguments, **environment)[0]
 
 
 def answer(measure):

@@ -21,7 +21,7 @@ def rows(context):
     turns = in_turns({
         "tandem": lambda: run_program([context.tandem, "-q", "encode", "--model", model, "-i", text, "-o", output],
                                       TANDEM_CACHE="off"),
-        "peer": lambda: run_program([sys.executable, "-c", PEER, model], HF_HUB_OFFLINE="1")}, context.size(context.rounds, 2, 1),
+        "peer": lambda: run_program([sys.executable, "-c", PEER, model], HF_HUB_OFFLINE="1")}, context.size(context.rounds, 1, 1),
         warm=context.size(1, 0, 0))
     yield Row("start", "to the first embedding", "s", median(turns["tandem"], "wall"), "sentence-transformers",
               median(turns["peer"], "wall"))

@@ -1,4 +1,4 @@
-"""Training steps beside sentence-transformers' own trainers, in fp32 on both sides and in bf16: 32 pairs (16, where it is to
+"""Training steps beside sentence-transformers' own trainers, in fp32 on both sides and in bf16: 32 pairs (8, where it is to
 be quick) of a query and its document with the multiple-negatives loss, and as many with binary cross-entropy.
 
 A step's seconds are between the ends of two steps, so that reading and batch building count; the first step does
@@ -14,7 +14,7 @@ import statistics
 import time
 
 from limits import FORWARD_TOKENS, STEP_TOKENS, Limits
-from side import Row, answer, in_turns, median, python_worker, require, run_program
+from side import Row, answer, in_turns, median, python_workers, require, run_program
 
 NEGATIVES = 3
 
@@ -44,6 +44,8 @@ def sentence_transformers_trainer(kind, model_path, rows, limit, batch, steps, f
 
 
 def worker(kind, model_path, rows_path, threads, limit, batch, steps, folder, device="cpu"):
+    import datasets  # noqa: F401, with the next one before anything is timed
+    import sentence_transformers  # noqa: F401
     import torch
     import transformers
 
@@ -123,11 +125,13 @@ KINDS = (("bi", "bi-encoder, mnrl"), ("cross", "cross-encoder, bce"))
 def rows(context):
     require("accelerate", "datasets", "sentence_transformers")
 
-    limit, batch, steps = context.size(256, 256, 32), context.size(32, 16, 32), context.size(9, 2, 3)
-    for kind, name in KINDS:
-        path, groups = write_rows(context, kind, batch, steps)
-        with python_worker("training", kind, context.model, path, context.threads, limit, batch, steps, context.folder / "st",
-                           TOKENIZERS_PARALLELISM="true", HF_HUB_OFFLINE="1") as peer, Limits(context, one_token=kind == "cross") as limits:
+    limit, batch, steps = context.size(256, 256, 32), context.size(32, 8, 32), context.size(9, 2, 3)
+    written = [write_rows(context, kind, batch, steps) for kind, _ in KINDS]
+    peers = python_workers("training", *([kind, context.model, path, context.threads, limit, batch, steps, context.folder / "st"]
+                                         for (kind, _), (path, _) in zip(KINDS, written)),
+                           TOKENIZERS_PARALLELISM="true", HF_HUB_OFFLINE="1")
+    for (kind, name), (_, groups), peer in zip(KINDS, written, peers):
+        with peer, Limits(context, one_token=kind == "cross") as limits:
             turns = in_turns({"fp32": lambda: steps_and_products(context, limits, kind, groups, limit, batch),
                               "bf16": lambda: tandem_steps(context, kind, "bf16", groups, limit, batch), "peer": peer},
                              context.size(5, 1, 1), warm=0)
