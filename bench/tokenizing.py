@@ -5,7 +5,7 @@ tandem does here. The ids must be the same: their number and sum are compared.""
 
 import json
 
-from side import Row, Worker, answer, in_turns, median, python_worker, require, timed
+from side import Row, Worker, answer, in_turns, median, python_workers, require, timed
 
 BATCH = 2048  # texts in memory at a time, as bench_tokenize has it
 
@@ -43,9 +43,8 @@ def rows(context):
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     for threads in sorted({1, context.threads}):
         environment = {"RAYON_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false"}
-        with (Worker([context.build / "bench/bench_tokenize", tokenizer, path, threads]) as tandem,
-              python_worker("tokenizing", tokenizer, path, "encode_batch", **environment) as batch,
-              python_worker("tokenizing", tokenizer, path, "encode_batch_fast", **environment) as fast):
+        batch, fast = python_workers("tokenizing", [tokenizer, path, "encode_batch"], [tokenizer, path, "encode_batch_fast"], **environment)
+        with batch, fast, Worker([context.build / "bench/bench_tokenize", tokenizer, path, threads]) as tandem:
             turns = in_turns({"tandem": tandem, "encode_batch": batch, "encode_batch_fast": fast}, context.rounds)
         first = {name: (results[0]["tokens"], results[0]["sum"]) for name, results in turns.items()}
         if len(set(first.values())) > 1:

@@ -343,8 +343,8 @@ int tandem_model_encode_texts(tandem_vectors *out, tandem_model *model, const ta
         return tandem_error("%s: a cross-encoder gives no embeddings", model->info.directory);
     }
     int rc = !cache || !tandem_cache_is_on() ? encode_texts(out, model, texts, count, side, title)
-             : count <= TANDEM_VECTOR_SHARD ? encode_shard(out, model, texts, count, side, title)
-                                            : encode_shards(out, model, texts, count, side, title);
+             : count <= TANDEM_VECTOR_SHARD  ? encode_shard(out, model, texts, count, side, title)
+                                             : encode_shards(out, model, texts, count, side, title);
     if (rc < 0) {
         tandem_vectors_free(out);
     }

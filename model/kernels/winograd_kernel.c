@@ -247,13 +247,13 @@ ALWAYS_INLINE void whole_tile(size_t half, left a, right b, float *c, size_t ldc
 }
 
 ALWAYS_INLINE void all_rows(int vectors, size_t rows, size_t half, left a, right b, float *c, size_t ldc, size_t tail, bool add) {
-    right whole = b;
+    right whole = b; /* whole tiles ask once; the smaller ones ask again, without which 10 to 36 rows were up to a tenth slower */
 #pragma GCC unroll 4
     for (int part = TILE_ROWS; part > 0; part /= 2) {
         for (; rows >= (size_t)part; rows -= (size_t)part, a.data += (size_t)part * a.row, a.beside += part, c += (size_t)part * ldc) {
             if (part == TILE_ROWS && vectors == TILE_VECTORS) {
                 whole_tile(half, a, whole, c, ldc, tail, add);
-                whole.next = 0; /* asked for */
+                whole.next = 0;
             } else {
                 tile(part, vectors, half, a, b, c, ldc, tail, add);
             }

@@ -53,10 +53,13 @@ struct Places {
 namespace {
 
 /* A copy on the device. A GPU fetches it from pinned memory in its own time: nobody waits for what it was asked to do before. */
-at::Tensor upload(const std::vector<int32_t> &values, at::Device device, at::ScalarType type) {
-    at::Tensor view = at::from_blob(const_cast<int32_t *>(values.data()), {static_cast<int64_t>(values.size())}, at::kInt);
-    at::Tensor copy = device.is_cuda() ? view.pin_memory().to(device, at::kInt, true) : view.clone();
-    return copy.to(type);
+template <class T>
+at::Tensor upload(const std::vector<T> &values, at::Device device, at::ScalarType type) {
+    at::Tensor view = at::from_blob(const_cast<T *>(values.data()), {static_cast<int64_t>(values.size())}, c10::CppTypeToScalarType<T>::value);
+    if (!device.is_cuda()) {
+        return view.to(type, false, true);
+    }
+    return view.pin_memory().to(device, view.scalar_type(), true).to(type);
 }
 
 /* Made by the first step that asks and kept with the batch, which goes to one device. */
@@ -262,7 +265,7 @@ at::Tensor activation(const at::Tensor &x, const at::Tensor &bias, tandem_activa
 
 at::Tensor segment_sum(const at::Tensor &x, const PackedPtr &packed, std::vector<double> scale, bool ramp) {
     const Places &places = places_of(*packed, x.device());
-    at::Tensor factor = at::tensor(scale, at::kFloat).to(x.device()).index_select(0, places.sequence);
+    at::Tensor factor = upload(scale, x.device(), at::kFloat).index_select(0, places.sequence);
     if (ramp) {
         factor = factor * (places.position + 1);
     }
